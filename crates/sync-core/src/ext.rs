@@ -1,0 +1,164 @@
+use bytes::Bytes;
+use futures_core::stream::Stream;
+use futures_util::stream;
+
+use crate::verify::{self, VerifyReport};
+use crate::{
+    Applied, FeedCursor, FeedPage, Limit, Object, OpId, Operation, OrderKey, Page, Payloads,
+    Result, Row, Seq, StateEntry, StateKey, SyncStore, TimeKey, TimeRange, limits,
+};
+
+/// Conveniences on every [`SyncStore`]: single items and streams, all made of its own methods.
+pub trait SyncStoreExt: SyncStore {
+    /// The row of one id.
+    fn get_one(&self, id: OpId) -> impl Future<Output = Result<Option<Row>>> + Send {
+        async move {
+            let part = self.get(&[id], limits::READ_BYTES).await?;
+            Ok(part.rows.into_iter().next().flatten())
+        }
+    }
+
+    /// The rows of `ids`, in request order, part after part: as many calls of
+    /// [`get`](SyncStore::get) as the byte budget asks for.
+    fn get_stream<'a>(
+        &'a self,
+        ids: &'a [OpId],
+        max_bytes: usize,
+    ) -> impl Stream<Item = Result<Vec<Option<Row>>>> + Send + 'a {
+        stream::try_unfold(Some(ids), move |rest| async move {
+            let Some(ids) = rest else { return Ok(None) };
+            let part = self.get(ids, max_bytes).await?;
+            let rest = part.next.and_then(|answered| ids.get(answered..));
+            Ok(Some((part.rows, rest)))
+        })
+    }
+
+    /// Applies a page with one operation.
+    fn put(&self, operation: Operation) -> impl Future<Output = Result<Applied>> + Send {
+        self.apply(Page::new().upsert(operation))
+    }
+
+    /// Moves one state value from `expected` to `value`, or fails with
+    /// [`Conflict`](crate::ErrorKind::Conflict) and changes nothing.
+    fn compare_and_set(
+        &self,
+        key: StateKey,
+        expected: Option<Bytes>,
+        value: Bytes,
+    ) -> impl Future<Output = Result<Applied>> + Send {
+        self.apply(Page::new().expect(key.clone(), expected).set(key, value))
+    }
+
+    /// Pages of [`scan_time`](SyncStore::scan_time) to the end.
+    fn stream_time(
+        &self,
+        range: TimeRange,
+        after: Option<TimeKey>,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<Vec<Row>>> + Send {
+        stream::try_unfold(Next::From(after), move |at| async move {
+            let Next::From(after) = at else {
+                return Ok(None);
+            };
+            let batch = self.scan_time(range, after, limit).await?;
+            Ok(Some((batch.items, batch.next.into())))
+        })
+    }
+
+    /// Pages of [`scan_keys`](SyncStore::scan_keys) to the end.
+    fn stream_keys(
+        &self,
+        range: TimeRange,
+        after: Option<TimeKey>,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<Vec<TimeKey>>> + Send {
+        stream::try_unfold(Next::From(after), move |at| async move {
+            let Next::From(after) = at else {
+                return Ok(None);
+            };
+            let batch = self.scan_keys(range, after, limit).await?;
+            Ok(Some((batch.items, batch.next.into())))
+        })
+    }
+
+    /// Pages of [`scan_order`](SyncStore::scan_order) to the end.
+    fn stream_order(
+        &self,
+        after: Option<OrderKey>,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<Vec<Row>>> + Send {
+        stream::try_unfold(Next::From(after), move |at| async move {
+            let Next::From(after) = at else {
+                return Ok(None);
+            };
+            let batch = self.scan_order(after, limit).await?;
+            Ok(Some((batch.items, batch.next.into())))
+        })
+    }
+
+    /// Pages of [`scan_object`](SyncStore::scan_object) to the end.
+    fn stream_object<'a>(
+        &'a self,
+        object: &'a Object,
+        after: Option<Seq>,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<Vec<Row>>> + Send + 'a {
+        stream::try_unfold(Next::From(after), move |at| async move {
+            let Next::From(after) = at else {
+                return Ok(None);
+            };
+            let batch = self.scan_object(object, after, limit).await?;
+            Ok(Some((batch.items, batch.next.into())))
+        })
+    }
+
+    /// Pages of [`list`](crate::SyncState::list) to the end.
+    fn stream_state<'a>(
+        &'a self,
+        prefix: &'a str,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<Vec<StateEntry>>> + Send + 'a {
+        stream::try_unfold(Next::From(None), move |at| async move {
+            let Next::From(after) = at else {
+                return Ok(None);
+            };
+            let batch = self.list(prefix, after.as_ref(), limit).await?;
+            Ok(Some((batch.items, batch.next.into())))
+        })
+    }
+
+    /// Pages of [`feed`](SyncStore::feed) to the head; each page carries the cursor to keep.
+    fn stream_feed(
+        &self,
+        after: FeedCursor,
+        limit: Limit,
+        payloads: Payloads,
+    ) -> impl Stream<Item = Result<FeedPage>> + Send {
+        stream::try_unfold(Some(after), move |at| async move {
+            let Some(after) = at else { return Ok(None) };
+            let page = self.feed(after, limit, payloads).await?;
+            let next = page.more.then_some(page.next);
+            Ok(Some((page, next)))
+        })
+    }
+
+    /// Recounts everything between two equal readings of the head, and compares every walk with
+    /// every other and with the counters. Reads the whole space; memory does not grow with it.
+    fn verify(&self) -> impl Future<Output = Result<VerifyReport>> + Send {
+        verify::verify(self)
+    }
+}
+
+impl<S: SyncStore + ?Sized> SyncStoreExt for S {}
+
+/// Where a walk goes on: `Option<Option<Cursor>>` with names.
+enum Next<Cursor> {
+    From(Option<Cursor>),
+    End,
+}
+
+impl<Cursor> From<Option<Cursor>> for Next<Cursor> {
+    fn from(next: Option<Cursor>) -> Self {
+        next.map_or(Self::End, |cursor| Self::From(Some(cursor)))
+    }
+}

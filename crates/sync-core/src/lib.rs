@@ -1,0 +1,39 @@
+#![doc = include_str!("../README.md")]
+
+mod any;
+mod applied;
+mod backend;
+mod cursor;
+mod digest;
+mod error;
+mod ext;
+pub mod limits;
+mod name;
+mod operation;
+mod page;
+mod position;
+mod read;
+pub mod rules;
+mod store;
+mod verify;
+
+pub use any::AnyStore;
+pub use applied::{
+    Applied, BackfillOutcome, DeleteOutcome, LiftOutcome, SeqRange, Totals, UpsertOutcome,
+};
+pub use backend::{Backend, Capabilities, Durability, Migrated, Swept};
+pub use bytes::Bytes;
+pub use cursor::{FeedCursor, OrderKey, TimeKey};
+pub use digest::Digest;
+pub use error::{Error, ErrorKind, List, Mismatch, Result, Retry, TooLarge};
+pub use ext::SyncStoreExt;
+pub use name::{Epoch, Object, OpId, SpaceName, StateKey};
+pub use operation::{Operation, Row};
+pub use page::{Backfill, Delete, Page, Precondition, StateChange, TombstoneReason};
+pub use position::{Seq, SyncOrder, Ts};
+pub use read::{
+    Batch, FeedEntry, FeedKind, FeedPage, GetPart, Known, Limit, Payloads, Pruned, StateEntry,
+    Stats, TimeRange,
+};
+pub use store::{SyncState, SyncStore};
+pub use verify::{Finding, VerifyReport};
