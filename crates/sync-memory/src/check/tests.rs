@@ -64,8 +64,8 @@ fn every_kind_of_damage_is_found() {
         ("by count", |space| {
             space.log.insert(Seq::new(2).unwrap(), Entry::Live(ROW));
         }),
-        ("stands", |space| {
-            space.graves.insert(ROW, Seq::new(3).unwrap());
+        ("by look-up", |space| {
+            space.graves.insert(GONE, Seq::new(2).unwrap());
         }),
         ("the floor", |space| space.floor = Seq::MAX),
     ];

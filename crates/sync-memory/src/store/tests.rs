@@ -205,6 +205,26 @@ fn a_snapshot_stays_as_it_was_whatever_is_written_after_it() {
 }
 
 #[test]
+fn a_page_that_changes_nothing_creates_nothing_and_keeps_the_snapshot() {
+    let (backend, store) = open(MemoryConfig::new());
+    let nothing = Page::new()
+        .expect(key("absent"), None::<Bytes>)
+        .lift(id(7))
+        .delete(Delete::new(id(7), TombstoneReason::Removed))
+        .backfill(id(7), order(1))
+        .unset(key("absent"));
+    let applied = block_on(store.apply(nothing.clone())).unwrap();
+    assert_eq!(applied.seqs, None);
+    assert_eq!(block_on(backend.spaces(None, 1)).unwrap(), []);
+
+    let _ = block_on(store.apply(before())).unwrap();
+    let snapshot = store.read().unwrap();
+    let nothing = nothing.upsert(operation(1)).set(key("cursor"), "1");
+    assert_eq!(block_on(store.apply(nothing)).unwrap().seqs, None);
+    assert!(Arc::ptr_eq(&snapshot, &store.read().unwrap()));
+}
+
+#[test]
 fn a_panic_in_a_page_leaves_nothing_and_the_space_stays_writable() {
     let armed = Arc::new(OnceLock::<()>::new());
     let config = MemoryConfig::new().on_boundary({
