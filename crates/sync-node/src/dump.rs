@@ -5,6 +5,12 @@ mod lines;
 mod record;
 mod write;
 
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use crate::failure::{Failure, Result};
+
 pub(crate) use lines::{Line, Lines};
 pub(crate) use record::{Record, Tombstone, parse};
 pub(crate) use write::{PayloadForm, Writer};
@@ -27,4 +33,13 @@ pub(crate) struct Counts {
     pub(crate) rows: u64,
     pub(crate) tombstones: u64,
     pub(crate) state: u64,
+}
+
+/// The lines of the file at `path`, or of standard input where it is `-`.
+pub(crate) fn open(path: &Path) -> Result<Lines> {
+    if path.as_os_str() == "-" {
+        return Ok(Lines::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path).map_err(|error| Failure::io(path.display(), error))?;
+    Ok(Lines::new(BufReader::new(file)))
 }

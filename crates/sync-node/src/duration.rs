@@ -53,7 +53,17 @@ mod tests {
             let read: Seconds = text.parse().unwrap();
             assert_eq!((read, read.to_string().as_str()), (Seconds(seconds), shown));
         }
-        for bad in ["", "d", "90", "+1d", "-1d", "1.5d", "1w", "1 d", "999999999999999999d"] {
+        for bad in [
+            "",
+            "d",
+            "90",
+            "+1d",
+            "-1d",
+            "1.5d",
+            "1w",
+            "1 d",
+            "999999999999999999d",
+        ] {
             assert!(bad.parse::<Seconds>().is_err(), "{bad:?}");
         }
     }

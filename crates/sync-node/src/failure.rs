@@ -72,6 +72,12 @@ impl Failure {
         }
     }
 
+    /// The same failure, with what a person should know besides.
+    pub(crate) fn and(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{}; {what}", self.message);
+        self
+    }
+
     /// Whether nothing is printed for it.
     pub(crate) fn is_quiet(&self) -> bool {
         self.quiet
@@ -137,9 +143,13 @@ impl From<Error> for Failure {
 }
 
 fn causes(first: Option<&(dyn StdError + 'static)>) -> Vec<String> {
-    std::iter::successors(first, |cause| cause.source())
-        .map(ToString::to_string)
-        .collect()
+    let mut causes = Vec::new();
+    let mut next = first;
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
 }
 
 /// A kind's name in JSON. Scripts depend on them.

@@ -16,7 +16,6 @@ mod settings;
 use std::process::ExitCode;
 
 use crate::cli::Cli;
-use crate::failure::Failure;
 use crate::report::Format;
 
 fn main() -> ExitCode {

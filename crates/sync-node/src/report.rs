@@ -43,7 +43,9 @@ impl Format {
     /// Reads `--json` before anything else is understood, so that a command line that is not
     /// understood also ends in one JSON document.
     pub(crate) fn of_arguments(arguments: impl IntoIterator<Item = OsString>) -> Self {
-        let mut flags = arguments.into_iter().take_while(|argument| argument != "--");
+        let mut flags = arguments
+            .into_iter()
+            .take_while(|argument| argument != "--");
         if flags.any(|argument| argument == "--json") {
             Self::Json
         } else {

@@ -61,7 +61,11 @@ fn read(path: &Path) -> Result<File> {
         .map_err(|error| Failure::usage(format!("configuration file {shown}: {error}")))?;
     toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| {
-            text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1
+            text.bytes()
+                .take(span.start)
+                .filter(|byte| *byte == b'\n')
+                .count()
+                + 1
         });
         let what = error.message();
         // A value of the wrong type would be repeated.

@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 
 /// Lines of bounded length, numbered from 1.
 pub(crate) struct Lines {
-    input: Box<dyn BufRead + Send>,
+    input: Box<dyn BufRead + Send + Sync>,
     read: u64,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Line {
 
 impl Lines {
     /// The lines of `input`.
-    pub(crate) fn new(input: impl BufRead + Send + 'static) -> Self {
+    pub(crate) fn new(input: impl BufRead + Send + Sync + 'static) -> Self {
         Self {
             input: Box::new(input),
             read: 0,
@@ -37,7 +37,8 @@ impl Lines {
             .read_until(b'\n', &mut bytes)
             .map_err(|error| Failure::io(format!("reading line {number}"), error))?;
         let finished = bytes.pop_if(|last| *last == b'\n').is_some();
-        if bytes.len() > LINE_BYTES || (!finished && bytes.len() == LINE_BYTES && bounded.limit() == 0)
+        if bytes.len() > LINE_BYTES
+            || (!finished && bytes.len() == LINE_BYTES && bounded.limit() == 0)
         {
             return Err(Failure::input(format!(
                 "line {number} is longer than {LINE_BYTES} bytes"
@@ -87,7 +88,10 @@ mod tests {
     #[test]
     fn a_line_at_the_bound_is_read_and_one_byte_more_is_refused() {
         let mut longest = vec![b'x'; LINE_BYTES];
-        assert_eq!(lines(longest.clone()).next().unwrap().unwrap().bytes, longest);
+        assert_eq!(
+            lines(longest.clone()).next().unwrap().unwrap().bytes,
+            longest
+        );
         longest.push(b'\n');
         let line = lines(longest).next().unwrap().unwrap();
         assert_eq!((line.bytes.len(), line.unfinished), (LINE_BYTES, false));

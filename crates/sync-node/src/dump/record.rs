@@ -185,7 +185,11 @@ impl RowLine<'_> {
             id: id(&self.id)?,
             ts: self.ts.try_into().map_err(what)?,
             object: object(self.object, self.object_base64)?,
-            sync_order: self.sync_order.map(SyncOrder::try_from).transpose().map_err(what)?,
+            sync_order: self
+                .sync_order
+                .map(SyncOrder::try_from)
+                .transpose()
+                .map_err(what)?,
             payload,
         }))
     }
@@ -194,11 +198,16 @@ impl RowLine<'_> {
 impl HeaderLine<'_> {
     fn into_record(self) -> Result<Record, String> {
         if self.format != FORMAT {
-            return Err(format!("the format is {:?}, not {FORMAT}", cut(&self.format)));
+            return Err(format!(
+                "the format is {:?}, not {FORMAT}",
+                cut(&self.format)
+            ));
         }
         if self.version != VERSION {
             let version = self.version;
-            return Err(format!("version {version} of the format, this program reads {VERSION}"));
+            return Err(format!(
+                "version {version} of the format, this program reads {VERSION}"
+            ));
         }
         self.space.parse::<sync_store::SpaceName>().map_err(what)?;
         Ok(Record::Header)
@@ -212,7 +221,11 @@ impl TombstoneLine<'_> {
             ts: self.ts.map(Ts::try_from).transpose().map_err(what)?,
             object: object(self.object, self.object_base64)?,
             reason: self.reason.parse().map_err(what)?,
-            source_seq: self.source_seq.map(SyncOrder::try_from).transpose().map_err(what)?,
+            source_seq: self
+                .source_seq
+                .map(SyncOrder::try_from)
+                .transpose()
+                .map_err(what)?,
             lifted: self.lifted,
         }))
     }
@@ -257,7 +270,9 @@ fn object(text: Option<String>, base64: Option<String>) -> Result<Option<Object>
 
 fn from_base64(member: &str, text: &str) -> Result<Bytes, String> {
     let bytes = STANDARD.decode(text);
-    bytes.map(Bytes::from).map_err(|error| format!("{member} is not base64: {error}"))
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| format!("{member} is not base64: {error}"))
 }
 
 fn only_one(one: &str, other: &str) -> String {

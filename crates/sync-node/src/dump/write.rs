@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -88,7 +88,11 @@ impl<W: Write> Writer<W> {
             source_seq,
             lifted,
         } = tombstone;
-        write!(self.line, r#"{{"kind":"tombstone","id":"{id}","ts":{}"#, OrNull(*ts))?;
+        write!(
+            self.line,
+            r#"{{"kind":"tombstone","id":"{id}","ts":{}"#,
+            OrNull(*ts)
+        )?;
         self.object(object.as_ref())?;
         let source_seq = OrNull(*source_seq);
         write!(
@@ -132,9 +136,10 @@ impl<W: Write> Writer<W> {
         self.bytes
     }
 
-    /// What was written to.
-    pub(crate) fn out(&mut self) -> &mut W {
-        &mut self.out
+    /// Copies lines that another writer wrote, without counting what they hold.
+    pub(crate) fn append(&mut self, mut lines: impl BufRead) -> io::Result<()> {
+        self.bytes += io::copy(&mut lines, &mut self.out)?;
+        Ok(())
     }
 
     /// Ends the writing and gives back what was written to.
