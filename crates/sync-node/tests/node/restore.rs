@@ -388,3 +388,60 @@ fn a_dump_with_json_payloads_restores_the_same() {
     restore(&copy, &json, &[]);
     assert_eq!(copy.everything(), node.everything());
 }
+
+#[test]
+fn a_dump_taken_while_others_write_has_no_cursor_ahead_of_its_rows() {
+    let node = Node::new();
+    let wide = |n: u32| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        sync_store::OpId::new(bytes)
+    };
+    let page = |n: u32| {
+        let operation = sync_store::Operation::new(wide(n), ts(u64::from(n)), vec![0; 200]);
+        let page = Page::new()
+            .upsert(operation)
+            .set(key("cursor"), n.to_string());
+        match n.checked_sub(40) {
+            Some(old) if n.is_multiple_of(3) => {
+                page.delete(Delete::new(wide(old), TombstoneReason::Removed))
+            }
+            _ => page,
+        }
+    };
+    let store = node.store("default");
+    block_on(async {
+        for n in 0..3_000 {
+            let _ = store.apply(page(n)).await.unwrap();
+        }
+    });
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let dumps = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 3_000;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = block_on(store.apply(page(n))).unwrap();
+                n += 1;
+            }
+        });
+        let dumps: Vec<String> = (0..5).map(|_| node.everything()).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        dumps
+    });
+    assert_ne!(dumps[0], dumps[4]);
+    for dump in dumps {
+        let copy = Node::new();
+        restore(&copy, &dump, &[]);
+        copy.run(&["verify"]).ok();
+        let store = copy.store("default");
+        let cursor = block_on(sync_store::SyncState::load(&store, &key("cursor"))).unwrap();
+        let cursor: u32 = str::from_utf8(&cursor.unwrap()).unwrap().parse().unwrap();
+        let ids: Vec<_> = (0..=cursor).map(wide).collect();
+        let known = block_on(store.known(&ids)).unwrap();
+        let lost = known
+            .iter()
+            .filter(|known| **known == Known::Unknown)
+            .count();
+        assert_eq!(lost, 0, "of {cursor}");
+    }
+}

@@ -136,10 +136,9 @@ fn members_may_come_in_any_order_and_null_is_absent() {
 }
 
 #[test]
-fn each_malformed_line_is_refused_by_a_message_that_says_what_is_wrong() {
+fn each_malformed_row_is_refused_by_a_message_that_says_what_is_wrong() {
     let id = "ab".repeat(32);
     let row = |members: &str| format!(r#"{{"id":"{id}",{members}}}"#);
-    let buried = |members: &str| format!(r#"{{"kind":"tombstone","id":"{id}",{members}}}"#);
     let cases = [
         (String::new(), "is empty"),
         (" \r".into(), "is empty"),
@@ -222,6 +221,15 @@ fn each_malformed_line_is_refused_by_a_message_that_says_what_is_wrong() {
             r#"{"id":7,"ts":1,"payload":""}"#.into(),
             "expected a string",
         ),
+    ];
+    refuses(cases);
+}
+
+#[test]
+fn each_malformed_record_of_another_kind_is_refused_by_a_message_that_says_what_is_wrong() {
+    let id = "ab".repeat(32);
+    let buried = |members: &str| format!(r#"{{"kind":"tombstone","id":"{id}",{members}}}"#);
+    let cases = [
         (r#"{"kind":"row"}"#.into(), "not one of header, floor"),
         (r#"{"kind":7}"#.into(), "expected a"),
         (r#"{"kind":"floor","x":1}"#.into(), "unknown field `x`"),
@@ -267,6 +275,10 @@ fn each_malformed_line_is_refused_by_a_message_that_says_what_is_wrong() {
             "missing field `state`",
         ),
     ];
+    refuses(cases);
+}
+
+fn refuses<const N: usize>(cases: [(String, &str); N]) {
     for (text, expected) in cases {
         let message = parse(&line(text.as_bytes())).unwrap_err().to_text();
         assert!(message.starts_with("error: line 7: "), "{text}: {message}");
