@@ -1,8 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod any;
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(dead_code, reason = "not every backend has options of every kind")
+)]
 mod options;
 mod target;
+#[cfg_attr(
+    not(any(feature = "memory", feature = "sqlite")),
+    allow(dead_code, reason = "without a backend nothing but the scheme is read")
+)]
 mod url;
 
 pub use any::AnyBackend;
