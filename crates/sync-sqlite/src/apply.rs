@@ -11,6 +11,7 @@ use sync_core::{
     SpaceName, StateChange, SyncOrder, TombstoneReason, Ts, UpsertOutcome,
 };
 
+use crate::digests::{self, Digests};
 use crate::error::{corrupt, failed};
 use crate::space::{Space, optional_position, position};
 use crate::{NAME, SqliteConfig};
@@ -36,7 +37,7 @@ pub(crate) fn apply(
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("apply"))?;
     let mut writing = Writing::begin(&transaction, config, name)?;
-    let applied = writing.page(page)?;
+    let applied = digests::beside(&page.upserts, |digests| writing.page(page, digests))?;
     let changed = writing.changed;
     if changed {
         boundary(config, "space")?;
@@ -144,7 +145,7 @@ impl<'t> Writing<'t> {
         Ok(writing)
     }
 
-    fn page(&mut self, page: &Page) -> Result<Applied> {
+    fn page(&mut self, page: &Page, mut digests: Digests<'_>) -> Result<Applied> {
         self.check_preconditions(&page.preconditions)?;
         if page.reset {
             self.boundary("reset")?;
@@ -171,7 +172,7 @@ impl<'t> Writing<'t> {
         let upserts = page
             .upserts
             .iter()
-            .map(|operation| self.upsert(operation, policy))
+            .map(|operation| self.upsert(operation, digests.next_of(operation), policy))
             .collect::<Result<_>>()?;
         let backfills = page
             .backfills
@@ -378,10 +379,15 @@ impl<'t> Writing<'t> {
             .map_err(failed("apply"))
     }
 
-    fn upsert(&mut self, operation: &Operation, policy: Policy) -> Result<UpsertOutcome> {
+    fn upsert(
+        &mut self,
+        operation: &Operation,
+        digest: Digest,
+        policy: Policy,
+    ) -> Result<UpsertOutcome> {
         self.boundary("upsert")?;
         let input = Record {
-            digest: operation.digest(),
+            digest,
             sync_order: operation.sync_order,
         };
         // Without tombstones the insert itself tells whether the id is present, which saves the
