@@ -1,8 +1,9 @@
 //! `cargo xtask conformance`: the suite, run by every backend, as one table.
 //!
-//! Each case of a backend's `conformance` test appends a line to `<backend>.tsv` in the folder that
-//! [`TABLE_VARIABLE`] names; the suite's negative controls append to `controls.tsv`. The tables here
-//! are made of those files alone, so that a test that did not run cannot look as if it had.
+//! Each case of a backend's `conformance` test appends a line to `<column>.tsv` in the folder that
+//! [`TABLE_VARIABLE`] names, where the column is the backend or one of its configurations; the
+//! suite's negative controls append to `controls.tsv`. The tables here are made of those files
+//! alone, so that a test that did not run cannot look as if it had.
 
 mod controls;
 mod record;
@@ -30,7 +31,8 @@ const FAULT_FEATURE: &str = "fault-injection";
 
 const TEST: &str = "conformance";
 pub(crate) const SUITE: &str = "sync-conformance";
-const CONTROLS_TEST: &str = "controls";
+/// The controls' test target, and the name of the file it leaves.
+const CONTROLS: &str = "controls";
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -108,7 +110,7 @@ fn run_controls(
 ) -> Result<()> {
     let package = workspace.require(SUITE)?;
     let mut problems = Vec::new();
-    if let Err(error) = run_test(shell, package, CONTROLS_TEST, output, filter) {
+    if let Err(error) = run_test(shell, package, CONTROLS, output, filter) {
         problems.push(format!("{error:#}"));
     }
     let controls = output.controls()?;
@@ -209,6 +211,6 @@ impl Output {
 
     /// The table of cases by broken stores.
     pub(crate) fn controls(&self) -> Result<Controls> {
-        Controls::read(&self.folder.join("controls.tsv"))
+        Controls::read(&self.folder.join(format!("{CONTROLS}.tsv")))
     }
 }

@@ -6,10 +6,11 @@ mod sealed;
 mod tests;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
 use xshell::{Shell, cmd};
 
 use crate::backend::BackendName;
+use crate::conformance::conclude;
 use crate::workspace::Workspace;
 
 pub(crate) use sealed::Migrations;
@@ -17,18 +18,19 @@ pub(crate) use sealed::Migrations;
 const NODE: &str = "sync-node";
 
 #[derive(ClapArgs)]
-#[group(id = "action", required = true, multiple = false, args = ["backend", "list", "seal"])]
+#[command(group(ArgGroup::new("action").required(true)))]
 pub(crate) struct Args {
     /// The backend whose store is migrated
+    #[arg(group = "action")]
     backend: Option<BackendName>,
     /// The store; for sqlite `target/xtask/sync.db` unless given
     #[arg(long, requires = "backend")]
     url: Option<String>,
     /// List the migrations under migrations/
-    #[arg(long)]
+    #[arg(long, group = "action")]
     list: bool,
     /// Record the checksums of all migrations: from then on they may not change
-    #[arg(long)]
+    #[arg(long, group = "action")]
     seal: bool,
 }
 
@@ -39,7 +41,7 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<(
     let migrations = Migrations::read(&workspace.root().join(sealed::FOLDER))?;
     if args.seal {
         let problems = migrations.problems();
-        crate::conformance::conclude(&problems)?;
+        conclude(&problems)?;
         migrations.seal()?;
     }
     print!("{migrations}");

@@ -61,10 +61,11 @@ impl FromStr for Outcome {
     }
 }
 
-/// One case on one backend: `backend, case, name, outcome, milliseconds`, separated by tabs.
+/// One case on one backend: `column, case, name, outcome, milliseconds`, separated by tabs. The
+/// column is the backend's name, or another where one backend is judged in several configurations.
 #[derive(Debug)]
 pub(super) struct Record {
-    pub(super) backend: String,
+    pub(super) column: String,
     pub(super) case: CaseId,
     pub(super) name: String,
     pub(super) outcome: Outcome,
@@ -75,9 +76,9 @@ impl FromStr for Record {
     type Err = Error;
 
     fn from_str(line: &str) -> Result<Self> {
-        let [backend, case, name, outcome, millis] = fields(line)?;
+        let [column, case, name, outcome, millis] = fields(line)?;
         Ok(Self {
-            backend: backend.to_owned(),
+            column: column.to_owned(),
             case: case.parse()?,
             name: name.to_owned(),
             outcome: outcome.parse()?,

@@ -1,29 +1,45 @@
 //! Cases by backends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::backend::BackendName;
 
 use super::record::{CaseId, Outcome, Record, parse_lines};
 
-/// One row of the table: a case, and how it ended on each backend that ran it.
-type Cells = BTreeMap<BackendName, Outcome>;
-
 /// What the conformance tests of several backends left behind.
 #[derive(Debug)]
 pub(crate) struct Table {
-    backends: Vec<BackendName>,
-    cases: BTreeMap<(CaseId, String), Cells>,
-    millis: BTreeMap<BackendName, u64>,
+    columns: BTreeSet<Column>,
+    cases: BTreeMap<(CaseId, String), BTreeMap<Column, Outcome>>,
+    millis: BTreeMap<Column, u64>,
 }
 
-/// The counts of one backend's column.
+/// A backend, or one of its configurations: `sqlite`, `sqlite-normal`. Those of one backend stand
+/// together, backends in their own order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Column {
+    backend: Option<BackendName>,
+    name: String,
+}
+
+impl Column {
+    fn new(name: &str) -> Self {
+        let backend = BackendName::ALL
+            .into_iter()
+            .find(|backend| name.starts_with(backend.name()));
+        Self {
+            backend,
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// The counts of one column.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Totals {
     passed: usize,
@@ -33,67 +49,75 @@ struct Totals {
 }
 
 impl Table {
-    /// Reads `<backend>.tsv` of each of `backends` in `folder`. A file that is not there is a
-    /// column of missing cases.
+    /// Reads every `<column>.tsv` in `folder`. Each of `backends` has a column in any case: where
+    /// its file is not there, all its cases are missing.
     pub(super) fn read(folder: &Path, backends: &[BackendName]) -> Result<Self> {
         let mut table = Self::new(backends);
-        for &backend in backends {
-            let path = folder.join(format!("{backend}.tsv"));
-            let text = match fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error).context(path.display().to_string()),
-            };
+        for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            if stem == super::CONTROLS {
+                continue;
+            }
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             table
-                .add(backend, &text)
+                .add(&stem, &text)
                 .with_context(|| path.display().to_string())?;
         }
         Ok(table)
     }
 
     pub(super) fn new(backends: &[BackendName]) -> Self {
+        let columns = backends
+            .iter()
+            .map(|backend| Column::new(backend.name()))
+            .collect();
         Self {
-            backends: backends.to_vec(),
+            columns,
             cases: BTreeMap::new(),
             millis: BTreeMap::new(),
         }
     }
 
-    /// Takes in one backend's lines.
-    pub(super) fn add(&mut self, backend: BackendName, text: &str) -> Result<()> {
+    /// Takes in the lines of one column.
+    pub(super) fn add(&mut self, column: &str, text: &str) -> Result<()> {
+        let name = column;
+        let column = Column::new(name);
         for record in parse_lines::<Record>(text)? {
-            anyhow::ensure!(
-                record.backend == backend.name(),
-                "a line of `{}` in the file of {backend}",
-                record.backend
+            ensure!(
+                record.column == name,
+                "a line of `{}` in the file of {name}",
+                record.column
             );
-            *self.millis.entry(backend).or_default() += record.millis;
+            *self.millis.entry(column.clone()).or_default() += record.millis;
             let cells = self.cases.entry((record.case, record.name)).or_default();
-            // A backend may run the suite once per configuration: the worst outcome stands.
-            match cells.get(&backend) {
-                Some(stood) if severity(stood) >= severity(&record.outcome) => {}
-                _ => drop(cells.insert(backend, record.outcome)),
-            }
+            // A backend may run the suite more than once: the worst outcome stands.
+            let worst = match cells.remove(&column) {
+                Some(stood) if severity(&stood) > severity(&record.outcome) => stood,
+                _ => record.outcome,
+            };
+            cells.insert(column.clone(), worst);
         }
+        self.columns.insert(column);
         Ok(())
     }
 
     /// Everything that keeps this table from being a success.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for &backend in &self.backends {
-            let totals = self.totals(backend);
-            if totals.passed + totals.failed + totals.unsupported == 0 {
-                problems.push(format!("{backend}: no case ran"));
+        for column in &self.columns {
+            let Column { name, .. } = column;
+            if self.totals(column).ran() == 0 {
+                problems.push(format!("{name}: no case ran"));
                 continue;
             }
-            for ((case, name), cells) in &self.cases {
-                match cells.get(&backend) {
+            for ((case, promise), cells) in &self.cases {
+                match cells.get(column) {
                     Some(Outcome::Failed) => {
-                        problems.push(format!("{backend}: case {case} failed: {name}"));
+                        problems.push(format!("{name}: case {case} failed: {promise}"));
                     }
                     None => problems.push(format!(
-                        "{backend}: case {case} did not run, another backend's did: {name}"
+                        "{name}: case {case} ran elsewhere, not here: {promise}"
                     )),
                     Some(Outcome::Passed | Outcome::Unsupported(_)) => {}
                 }
@@ -102,10 +126,10 @@ impl Table {
         problems
     }
 
-    fn totals(&self, backend: BackendName) -> Totals {
+    fn totals(&self, column: &Column) -> Totals {
         let mut totals = Totals::default();
         for cells in self.cases.values() {
-            match cells.get(&backend) {
+            match cells.get(column) {
                 Some(Outcome::Passed) => totals.passed += 1,
                 Some(Outcome::Failed) => totals.failed += 1,
                 Some(Outcome::Unsupported(_)) => totals.unsupported += 1,
@@ -113,6 +137,12 @@ impl Table {
             }
         }
         totals
+    }
+}
+
+impl Totals {
+    fn ran(&self) -> usize {
+        self.passed + self.failed + self.unsupported
     }
 }
 
@@ -136,45 +166,43 @@ fn cell(outcome: Option<&Outcome>) -> String {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths: Vec<usize> = self
-            .backends
+            .columns
             .iter()
-            .map(|backend| {
+            .map(|column| {
                 let cells = self
                     .cases
                     .values()
-                    .map(|cells| cell(cells.get(backend)).len());
-                cells
-                    .chain([backend.name().len()])
-                    .max()
-                    .unwrap_or_default()
+                    .map(|cells| cell(cells.get(column)).len());
+                cells.chain([column.name.len()]).max().unwrap_or_default()
             })
             .collect();
-        let columns = || self.backends.iter().zip(&widths);
+        let columns = || self.columns.iter().zip(&widths);
 
         write!(f, "{:<6}", "case")?;
-        for (backend, &width) in columns() {
-            write!(f, "{:<width$}  ", backend.name())?;
+        for (Column { name, .. }, &width) in columns() {
+            write!(f, "{name:<width$}  ")?;
         }
         writeln!(f, "promise")?;
-        for ((case, name), cells) in &self.cases {
+        for ((case, promise), cells) in &self.cases {
             write!(f, "{case:<6}")?;
-            for (backend, &width) in columns() {
-                write!(f, "{:<width$}  ", cell(cells.get(backend)))?;
+            for (column, &width) in columns() {
+                write!(f, "{:<width$}  ", cell(cells.get(column)))?;
             }
-            writeln!(f, "{name}")?;
+            writeln!(f, "{promise}")?;
         }
-        for &backend in &self.backends {
+        for column in &self.columns {
             let Totals {
                 passed,
                 failed,
                 unsupported,
                 missing,
-            } = self.totals(backend);
-            let millis = self.millis.get(&backend).copied().unwrap_or_default();
+            } = self.totals(column);
+            let millis = self.millis.get(column).copied().unwrap_or_default();
             writeln!(
                 f,
-                "{backend}: {passed} passed, {failed} failed, {unsupported} not applicable, \
+                "{}: {passed} passed, {failed} failed, {unsupported} not applicable, \
                  {missing} missing; {}.{:03} s in cases",
+                column.name,
                 millis / 1000,
                 millis % 1000,
             )?;

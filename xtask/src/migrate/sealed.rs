@@ -10,7 +10,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
 /// The folder below the workspace's root.
@@ -102,6 +102,7 @@ impl Migrations {
 
     /// Writes the checksums of all migrations. Call it only where there are no problems.
     pub(super) fn seal(&self) -> Result<()> {
+        ensure!(!self.files.is_empty(), "there is no migration to seal");
         let lines = self
             .files
             .iter()

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn passed_tests_alone_are_no_problem() {
-        assert_eq!(tally(&[PASSED]).problems(), Vec::<String>::new());
+        assert_eq!(tally(&[PASSED]).problems(), [""; 0]);
     }
 
     #[test]
