@@ -31,6 +31,30 @@ struct Config {
 #[derive(Deserialize)]
 struct Licenses {
     allow: Vec<String>,
+    /// Further licences that single crates may have.
+    #[serde(default)]
+    exceptions: Vec<Exception>,
+}
+
+#[derive(Deserialize)]
+struct Exception {
+    #[serde(rename = "crate")]
+    name: String,
+    allow: Vec<String>,
+}
+
+impl Licenses {
+    fn allows(&self, package: &str, license: &str) -> bool {
+        let exceptions = self
+            .exceptions
+            .iter()
+            .filter(|exception| exception.name == package);
+        let excepted = exceptions.flat_map(|exception| &exception.allow);
+        self.allow
+            .iter()
+            .chain(excepted)
+            .any(|allowed| allowed == license)
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,7 +102,7 @@ fn problems(config: &Config, package: &Package) -> Vec<String> {
     let mut problem = |what: String| {
         problems.push(format!("{} {}: {what}", package.name, package.version));
     };
-    let is_allowed = |name: &str| config.licenses.allow.iter().any(|allowed| allowed == name);
+    let is_allowed = |license: &str| config.licenses.allows(&package.name, license);
     match &package.license {
         None => problem("its manifest names no licence".to_owned()),
         Some(license) => match spdx::is_satisfied(license, &is_allowed) {
@@ -106,6 +130,7 @@ mod tests {
         let config = r#"
             [licenses]
             allow = ["MIT"]
+            exceptions = [{ crate = "imbl", allow = ["MPL-2.0"] }]
             [bans]
             deny = [{ crate = "openssl", reason = "TLS through rustls" }]
         "#;
@@ -133,6 +158,12 @@ mod tests {
             problems,
             ["bytes 1.0.0: its licence is not allowed: GPL-3.0"]
         );
+    }
+
+    #[test]
+    fn an_exception_holds_for_its_crate_alone() {
+        assert_eq!(found("imbl", "MPL-2.0+", &registry()), [""; 0]);
+        assert_eq!(found("bytes", "MPL-2.0+", &registry()).len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 /// Whether `expression` can be satisfied with licences that `is_allowed` accepts. A licence with an
-/// exception is asked for as one: `Apache-2.0 WITH LLVM-exception`.
+/// exception is asked for as one: `Apache-2.0 WITH LLVM-exception`. `X+` is satisfied by `X`.
 pub(super) fn is_satisfied(expression: &str, is_allowed: &dyn Fn(&str) -> bool) -> Result<bool> {
     // Older manifests write `/` for OR.
     let spaced = expression
@@ -60,7 +60,7 @@ impl<'a> Parser<'a> {
             let exception = self.name()?;
             return Ok((self.is_allowed)(&format!("{name} WITH {exception}")));
         }
-        Ok((self.is_allowed)(name))
+        Ok((self.is_allowed)(name.strip_suffix('+').unwrap_or(name)))
     }
 
     fn name(&mut self) -> Result<&'a str> {
@@ -126,6 +126,12 @@ mod tests {
         assert!(check("Apache-2.0 WITH LLVM-exception"));
         assert!(!check("MIT WITH LLVM-exception"));
         assert!(!check("GPL-3.0 WITH Classpath-exception-2.0"));
+    }
+
+    #[test]
+    fn or_later_is_satisfied_by_the_version_it_starts_from() {
+        assert!(check("Apache-2.0+"));
+        assert!(!check("MPL-2.0+"));
     }
 
     #[test]

@@ -20,20 +20,20 @@ pub(crate) struct Table {
 }
 
 /// A backend, or one of its configurations: `sqlite`, `sqlite-normal`. Those of one backend stand
-/// together, backends in their own order.
+/// together, backends in their own order, other stores last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Column {
-    backend: Option<BackendName>,
+    rank: usize,
     name: String,
 }
 
 impl Column {
     fn new(name: &str) -> Self {
-        let backend = BackendName::ALL
-            .into_iter()
-            .find(|backend| name.starts_with(backend.name()));
+        let rank = BackendName::ALL
+            .iter()
+            .position(|backend| name.starts_with(backend.name()));
         Self {
-            backend,
+            rank: rank.unwrap_or(usize::MAX),
             name: name.to_owned(),
         }
     }

@@ -121,7 +121,7 @@ fn a_backend_without_a_file_is_a_problem() {
 #[test]
 fn a_configuration_of_a_backend_has_a_column_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    for column in ["sqlite-normal", "sqlite", "memory"] {
+    for column in ["a-toy", "sqlite-normal", "sqlite", "memory"] {
         let text = format!("{column}\t1\ta\tpassed\t1\n");
         fs::write(folder.path().join(format!("{column}.tsv")), text).unwrap();
     }
@@ -130,7 +130,7 @@ fn a_configuration_of_a_backend_has_a_column_of_its_own() {
     assert_eq!(table.problems(), [""; 0]);
     let text = table.to_string();
     assert!(
-        text.starts_with("case  memory  sqlite  sqlite-normal  promise\n"),
+        text.starts_with("case  memory  sqlite  sqlite-normal  a-toy  promise\n"),
         "{text}"
     );
 }
