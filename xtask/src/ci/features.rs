@@ -23,14 +23,19 @@ pub(super) fn check_builds(shell: &Shell, workspace: &Workspace) -> Result<()> {
         println!("{FACADE} is not in this workspace yet");
         return Ok(());
     };
+    let mut problems = Vec::new();
     for selection in selections(facade) {
-        cmd!(
+        let options = ["--package", FACADE, "--no-default-features"];
+        if let Err(error) = cmd!(
             shell,
-            "cargo clippy --package {FACADE} --no-default-features {selection...} -- -D warnings"
+            "cargo clippy {options...} {selection...} -- -D warnings"
         )
-        .run()?;
+        .run()
+        {
+            problems.push(error.to_string());
+        }
     }
-    Ok(())
+    conclude(&problems)
 }
 
 /// No feature, each feature alone, all features.
