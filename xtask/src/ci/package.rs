@@ -21,9 +21,13 @@ pub(super) fn check(shell: &Shell, workspace: &Workspace) -> Result<()> {
     // `--allow-dirty`, because nothing is published and a person runs this before committing.
     // The target directory is named because cargo would otherwise build each package in a directory
     // of its own, and compile SQLite once for every crate that needs it.
-    cmd!(shell, "cargo package --allow-dirty {names...}")
-        .env("CARGO_TARGET_DIR", workspace.target())
-        .run()?;
+    // All features, because the facade's default is none of its backends.
+    cmd!(
+        shell,
+        "cargo package --allow-dirty --all-features {names...}"
+    )
+    .env("CARGO_TARGET_DIR", workspace.target())
+    .run()?;
 
     for package in workspace
         .packages()

@@ -1,4 +1,4 @@
-//! What no file of the repository may contain.
+//! What no file of the repository may contain, and source files that never got into it.
 
 use std::fs;
 use std::path::Path;
@@ -21,13 +21,18 @@ const REGISTRY_DOMAINS: &[&str] = &["io", "org", "com"];
 /// Cargo writes the name of the default registry into this file, whichever host serves it.
 const LOCK_FILE: &str = "Cargo.lock";
 
+/// Folders and extensions of what people write. Git ignoring such a file is a mistake that only a
+/// fresh clone would show.
+const SOURCE_FOLDERS: &[&str] = &["crates", "migrations", "tests", "xtask"];
+const SOURCE_EXTENSIONS: &[&str] = &["lua", "md", "rs", "sql", "toml"];
+
 pub(super) fn check(shell: &Shell, workspace: &Workspace) -> Result<()> {
     let files = cmd!(
         shell,
         "git ls-files --cached --others --exclude-standard -z"
     )
     .read()?;
-    let mut problems = Vec::new();
+    let mut problems = ignored_sources(shell)?;
     let mut count = 0;
     for file in files.split_terminator('\0') {
         let path = workspace.root().join(file);
@@ -48,6 +53,26 @@ pub(super) fn check(shell: &Shell, workspace: &Workspace) -> Result<()> {
     ensure!(count > 0, "git lists no file here");
     println!("{count} files");
     conclude(&problems)
+}
+
+fn ignored_sources(shell: &Shell) -> Result<Vec<String>> {
+    let folders = SOURCE_FOLDERS;
+    let files = cmd!(
+        shell,
+        "git ls-files --others --ignored --exclude-standard -z -- {folders...}"
+    );
+    let files = files.read()?;
+    let sources = files
+        .split_terminator('\0')
+        .filter(|file| is_source(Path::new(file)));
+    Ok(sources
+        .map(|file| format!("{file}: a source file that git ignores"))
+        .collect())
+}
+
+fn is_source(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| SOURCE_EXTENSIONS.iter().any(|e| extension == *e))
 }
 
 fn check_file(path: &Path, text: &str) -> Vec<String> {
@@ -161,6 +186,24 @@ mod tests {
         let attribute = format!("fn a() {{}}\n    #[{} = \"slow\"]\n", "ignore");
         assert_eq!(problems("a.rs", &attribute).len(), 1);
         assert_eq!(problems("a.md", &attribute), [""; 0]);
+    }
+
+    #[test]
+    fn git_ignores_no_source_file_in_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        let shell = Shell::new().unwrap();
+        shell.change_dir(folder.path());
+        cmd!(shell, "git init --quiet").run().unwrap();
+        shell.write_file(".gitignore", "**/build\n*.db\n").unwrap();
+        shell
+            .write_file("crates/a/src/build/sqlite.rs", "")
+            .unwrap();
+        shell.write_file("crates/a/src/lib.rs", "").unwrap();
+        shell.write_file("crates/a/sync.db", "").unwrap();
+        assert_eq!(
+            ignored_sources(&shell).unwrap(),
+            ["crates/a/src/build/sqlite.rs: a source file that git ignores"]
+        );
     }
 
     #[test]
