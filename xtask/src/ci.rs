@@ -12,8 +12,8 @@ use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum};
 use xshell::{Shell, cmd};
 
-use crate::conformance::conclude;
 use crate::migrate::Migrations;
+use crate::problems::conclude;
 use crate::workspace::Workspace;
 
 #[derive(ClapArgs)]

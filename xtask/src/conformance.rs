@@ -13,11 +13,12 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
 use xshell::{Shell, cmd};
 
 use crate::backend::BackendName;
+use crate::problems::conclude;
 use crate::workspace::{Package, Workspace};
 
 use controls::Controls;
@@ -120,19 +121,6 @@ fn run_controls(
         problems.extend(controls.problems());
     }
     conclude(&problems)
-}
-
-/// Prints what is wrong and fails, or says nothing.
-pub(crate) fn conclude(problems: &[String]) -> Result<()> {
-    for problem in problems {
-        eprintln!("problem: {problem}");
-    }
-    ensure!(
-        problems.is_empty(),
-        "{} problem(s), listed above",
-        problems.len()
-    );
-    Ok(())
 }
 
 /// Runs one test target whose cases leave lines in `output`.

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod migrate;
+mod problems;
 mod test;
 mod workspace;
 

@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args as ClapArgs};
 use xshell::{Shell, cmd};
 
 use crate::backend::BackendName;
-use crate::conformance::conclude;
+use crate::problems::conclude;
 use crate::workspace::Workspace;
 
 pub(crate) use sealed::Migrations;

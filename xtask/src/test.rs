@@ -10,6 +10,7 @@ use xshell::{Cmd, Shell, cmd};
 
 use crate::backend::BackendName;
 use crate::conformance::{self, Output};
+use crate::problems::conclude;
 use crate::workspace::Workspace;
 
 use tally::Tally;
@@ -55,7 +56,7 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace) -> Result<()> {
     for backend in BackendName::absent(workspace) {
         println!("{backend}: not in this workspace yet");
     }
-    conformance::conclude(&problems)?;
+    conclude(&problems)?;
     println!("all passed");
     Ok(())
 }

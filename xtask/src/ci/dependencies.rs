@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
-use crate::conformance::conclude;
+use crate::problems::conclude;
 use crate::workspace::{Package, Workspace, resolved_packages};
 
 use super::spdx;

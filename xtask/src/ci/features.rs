@@ -6,7 +6,7 @@ use anyhow::Result;
 use xshell::{Shell, cmd};
 
 use crate::backend::BackendName;
-use crate::conformance::conclude;
+use crate::problems::conclude;
 use crate::workspace::{Package, Workspace};
 
 const CORE: &str = "sync-core";

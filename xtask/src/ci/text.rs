@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use xshell::{Shell, cmd};
 
-use crate::conformance::conclude;
+use crate::problems::conclude;
 use crate::workspace::Workspace;
 
 const MAX_RUST_LINES: usize = 600;
