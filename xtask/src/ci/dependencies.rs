@@ -72,12 +72,11 @@ pub(super) fn check(shell: &Shell, workspace: &Workspace) -> Result<()> {
     let text = fs::read_to_string(workspace.root().join(CONFIG)).context(CONFIG)?;
     let config: Config = toml::from_str(&text).context(CONFIG)?;
     let packages = resolved_packages(shell)?;
-    let problems: Vec<_> = packages
+    let mut problems: Vec<_> = packages
         .iter()
         .flat_map(|package| problems(&config, package))
         .collect();
     println!("{} crates against {CONFIG}", packages.len());
-    conclude(&problems)?;
 
     if cmd!(shell, "cargo deny --version")
         .quiet()
@@ -86,15 +85,13 @@ pub(super) fn check(shell: &Shell, workspace: &Workspace) -> Result<()> {
         .run()
         .is_ok()
     {
-        cmd!(
-            shell,
-            "cargo deny --all-features check licenses bans sources"
-        )
-        .run()?;
+        if let Err(error) = cmd!(shell, "cargo deny check licenses bans sources").run() {
+            problems.push(error.to_string());
+        }
     } else {
         println!("cargo-deny is not installed; the check above stands alone");
     }
-    Ok(())
+    conclude(&problems)
 }
 
 fn problems(config: &Config, package: &Package) -> Vec<String> {
