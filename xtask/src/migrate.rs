@@ -59,7 +59,10 @@ fn migrate(
     let default = default_url(workspace, backend)?;
     let url = match (url, default) {
         (Some(url), _) => url.to_owned(),
-        (None, Some(url)) => url,
+        (None, Some(url)) => {
+            println!("store: {url}");
+            url
+        }
         (None, None) => bail!("{backend} has no store of its own here: name one with --url"),
     };
     shell.create_dir(workspace.target().join("xtask"))?;
