@@ -52,10 +52,16 @@ pub(crate) fn parse(line: &Line) -> Result<Record> {
 }
 
 fn record(line: &[u8]) -> Result<Record, String> {
-    if line.trim_ascii().is_empty() {
+    let trimmed = line.trim_ascii_start();
+    if trimmed.is_empty() {
         return Err("is empty".to_owned());
     }
-    if !names_its_kind(line) {
+    // Checked here, because serde would take an array's elements for the members in their order.
+    let Some(members) = trimmed.strip_prefix(b"{") else {
+        return Err("is not a JSON object".to_owned());
+    };
+    // Rows have no kind; it is the first member of all others.
+    if !members.trim_ascii_start().starts_with(br#""kind""#) {
         return read::<RowLine<'_>>(line)?.into_record();
     }
     // A pass of its own finds the kind, because only then it is known which members may follow.
@@ -67,12 +73,6 @@ fn record(line: &[u8]) -> Result<Record, String> {
         "end" => read::<EndLine<'_>>(line).map(EndLine::into_record),
         _ => Err("the kind is not one of header, floor, tombstone, state, end".to_owned()),
     }
-}
-
-/// Whether the first member is `kind`. Rows have none.
-fn names_its_kind(line: &[u8]) -> bool {
-    let members = line.trim_ascii_start().strip_prefix(b"{");
-    members.is_some_and(|members| members.trim_ascii_start().starts_with(br#""kind""#))
 }
 
 /// Reads JSON with exactly the members of `T`. The message is short, whatever the input is.
