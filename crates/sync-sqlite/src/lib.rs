@@ -5,6 +5,7 @@ mod backend;
 mod check;
 mod config;
 mod connection;
+mod digests;
 mod error;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
