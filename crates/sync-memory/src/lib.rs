@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod backend;
+mod boundary;
+mod check;
+mod config;
+mod feed;
+mod slot;
+mod space;
+mod state;
+mod store;
+
+pub use backend::MemoryBackend;
+pub use config::MemoryConfig;
+pub use store::MemoryStore;
