@@ -119,7 +119,7 @@ pub trait Database: Send + Sync {
 }
 
 /// Called at each boundary of an `apply`, with its name.
-pub type BoundaryHook = Arc<dyn Fn(&str) -> Result<()> + Send + Sync>;
+pub type BoundaryHook = Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>;
 
 /// Hears of every statement.
 pub type WorkSink = Arc<dyn Fn(Work) + Send + Sync>;

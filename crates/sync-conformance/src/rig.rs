@@ -248,14 +248,18 @@ impl<H: Harness> Space<'_, H> {
     }
 }
 
-/// Runs `task` on `count` threads at once and answers what each of them did, or the first failure.
-pub(crate) fn together<T: Send>(
-    count: usize,
-    task: impl Fn(usize) -> Verdict<T> + Sync,
+/// Runs `task` on every item and its number, on a thread each, and answers what each of them did,
+/// or the first failure.
+pub(crate) fn together<Item: Sync, T: Send>(
+    items: &[Item],
+    task: impl Fn(u64, &Item) -> Verdict<T> + Sync,
 ) -> Verdict<Vec<T>> {
     thread::scope(|scope| {
         let task = &task;
-        let threads: Vec<_> = (0..count).map(|n| scope.spawn(move || task(n))).collect();
+        let threads: Vec<_> = (0..)
+            .zip(items)
+            .map(|(n, item)| scope.spawn(move || task(n, item)))
+            .collect();
         threads.into_iter().map(finish).collect()
     })
 }

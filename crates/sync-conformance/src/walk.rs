@@ -302,13 +302,16 @@ fn walk<Item, Cursor: Ord + std::fmt::Debug>(
     }
 }
 
-/// The set of (ts, id) that applying feed entries in order gives.
+/// Applies feed entries, in order, to a set of (ts, id).
 pub(crate) fn replay(set: &mut BTreeSet<TimeKey>, entries: &[FeedEntry]) {
     for entry in entries {
-        set.retain(|key| key.id != entry.id);
-        if let (FeedKind::Live { .. }, Some(ts)) = (&entry.kind, entry.ts) {
-            set.insert(TimeKey { ts, id: entry.id });
-        }
+        // The tombstone of an operation that was never here takes nothing away.
+        let Some(ts) = entry.ts else { continue };
+        let key = TimeKey { ts, id: entry.id };
+        match entry.kind {
+            FeedKind::Live { .. } => set.insert(key),
+            FeedKind::Tombstone { .. } => set.remove(&key),
+        };
     }
 }
 

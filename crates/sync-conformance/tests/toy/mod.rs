@@ -66,7 +66,7 @@ impl ToyStore {
         Ok(written)
     }
 
-    fn at(&self, boundary: &str) -> Result<()> {
+    fn at(&self, boundary: &'static str) -> Result<()> {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(boundary))
     }
 }
