@@ -18,6 +18,7 @@ mod identity;
 mod paging;
 mod restart;
 mod schema;
+mod script;
 mod size;
 mod source_log;
 mod spaces;
@@ -147,6 +148,10 @@ list! { $
     }
     source_log {
         "31b" a_sources_actions_end_the_same_in_any_order;
+    }
+    script {
+        "M1" random_pages_do_what_the_model_does;
+        "M2" the_recorded_script_gives_the_recorded_dump;
     }
     paging {
         "32a" a_walk_sees_every_row_that_stands_once_whatever_is_written;
