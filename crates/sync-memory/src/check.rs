@@ -95,7 +95,7 @@ fn check_log(space: &Space, findings: &mut Vec<String>) {
     }
     if graves != space.graves {
         findings.push(format!(
-            "{} tombstones stand by look-up, {} by the feed, or others",
+            "the look-up of tombstones ({} ids) does not fit the feed ({} ids)",
             space.graves.len(),
             graves.len()
         ));

@@ -64,7 +64,7 @@ fn every_kind_of_damage_is_found() {
         ("by count", |space| {
             space.log.insert(Seq::new(2).unwrap(), Entry::Live(ROW));
         }),
-        ("by look-up", |space| {
+        ("look-up of tombstones", |space| {
             space.graves.insert(GONE, Seq::new(2).unwrap());
         }),
         ("the floor", |space| space.floor = Seq::MAX),

@@ -225,6 +225,26 @@ fn a_page_that_changes_nothing_creates_nothing_and_keeps_the_snapshot() {
 }
 
 #[test]
+fn a_delete_that_only_raises_the_source_seq_is_written_without_a_seq_of_its_own() {
+    let (_, store) = open(MemoryConfig::new());
+    let reject = |n| {
+        Delete::new(id(1), TombstoneReason::Removed)
+            .at(order(n))
+            .reject()
+    };
+    for (n, raised_to) in [(5, 5), (7, 7), (6, 7)] {
+        let _ = block_on(store.apply(Page::new().delete(reject(n)))).unwrap();
+        let expected = Known::Tombstoned {
+            reason: TombstoneReason::Removed,
+            seq: seq(1),
+            source_seq: Some(order(raised_to)),
+        };
+        assert_eq!(block_on(store.known(&[id(1)])).unwrap(), [expected]);
+        assert_eq!(block_on(store.stats()).unwrap().head, seq(1));
+    }
+}
+
+#[test]
 fn a_panic_in_a_page_leaves_nothing_and_the_space_stays_writable() {
     let armed = Arc::new(OnceLock::<()>::new());
     let config = MemoryConfig::new().on_boundary({

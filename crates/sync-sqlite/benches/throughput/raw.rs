@@ -1,0 +1,133 @@
+//! The bare loop.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+use sync_core::{Digest, Durability, Operation, SyncOrder};
+use sync_sqlite::rusqlite;
+
+use crate::input::Input;
+use crate::table::ColdRead;
+
+pub(crate) const INSERT: &str =
+    "INSERT INTO operation (incarnation, id, ts, sync_order, seq, digest, object, payload)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+const SCHEMA: &str = include_str!("../../migrations/V1__init.sql");
+
+pub(crate) struct Loop {
+    connection: Connection,
+    seq: i64,
+}
+
+pub(crate) fn pragmas(durability: Durability) -> String {
+    let synchronous = if durability == Durability::Machine {
+        "FULL"
+    } else {
+        "NORMAL"
+    };
+    format!(
+        "page_size=8192; journal_mode=WAL; synchronous={synchronous}; wal_autocheckpoint=10000; \
+         temp_store=MEMORY; cache_size=-64000"
+    )
+}
+
+impl Loop {
+    pub(crate) fn create(path: &Path, durability: Durability) -> Self {
+        let connection = open(path, durability);
+        connection.execute_batch(SCHEMA).unwrap();
+        Self { connection, seq: 0 }
+    }
+
+    /// Writes one page and says how long it took.
+    pub(crate) fn write(&mut self, operations: &[Operation], digests: &[Digest]) -> Duration {
+        let began = Instant::now();
+        self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut insert = self.connection.prepare_cached(INSERT).unwrap();
+        for (operation, digest) in operations.iter().zip(digests) {
+            self.seq += 1;
+            insert
+                .execute(params![
+                    1_i64,
+                    operation.id.as_bytes(),
+                    operation.ts.as_i64(),
+                    operation.sync_order.map(SyncOrder::as_i64),
+                    self.seq,
+                    digest.as_bytes(),
+                    None::<&[u8]>,
+                    &operation.payload[..],
+                ])
+                .unwrap();
+        }
+        drop(insert);
+        self.connection.execute_batch("COMMIT").unwrap();
+        began.elapsed()
+    }
+}
+
+fn open(path: &Path, durability: Durability) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    for pragma in pragmas(durability).split("; ") {
+        let _ = connection
+            .prepare(&format!("PRAGMA {pragma}"))
+            .unwrap()
+            .raw_query()
+            .next();
+    }
+    connection
+}
+
+/// The reads of [`crate::ours`], each through a connection that has read nothing before.
+pub(crate) fn cold_reads(path: &Path, durability: Durability, input: &Input) -> Vec<ColdRead> {
+    let read = |name, sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
+        let began = Instant::now();
+        let connection = open(path, durability);
+        let mut statement = connection.prepare(sql).unwrap();
+        let mut rows = statement.query(parameters).unwrap();
+        let mut payloads = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            payloads.push(row.get::<_, Vec<u8>>(0).unwrap());
+        }
+        assert_eq!(payloads.len(), 500);
+        ColdRead {
+            name,
+            millis: began.elapsed().as_secs_f64() * 1e3,
+        }
+    };
+    let get = {
+        let began = Instant::now();
+        let connection = open(path, durability);
+        let mut find = connection
+            .prepare("SELECT payload FROM operation WHERE incarnation = 1 AND id = ?1")
+            .unwrap();
+        for operation in input
+            .operations
+            .iter()
+            .step_by(input.operations.len() / 500)
+            .take(500)
+        {
+            let _: Vec<u8> = find
+                .query_row([operation.id.as_bytes()], |row| row.get(0))
+                .unwrap();
+        }
+        ColdRead {
+            name: "get 500",
+            millis: began.elapsed().as_secs_f64() * 1e3,
+        }
+    };
+    let time = "SELECT payload FROM operation WHERE incarnation = 1 AND (ts, id) > (?1, x'')
+                ORDER BY ts, id LIMIT 500";
+    let feed = "SELECT payload FROM operation WHERE incarnation = 1 AND seq > ?1
+                ORDER BY seq LIMIT 500";
+    let middle = input.middle();
+    vec![
+        get,
+        read(
+            "scan_time 500",
+            time,
+            params![input.operations[middle].ts.as_i64()],
+        ),
+        read("feed 500", feed, params![i64::try_from(middle).unwrap()]),
+    ]
+}

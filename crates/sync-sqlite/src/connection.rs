@@ -1,0 +1,129 @@
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use sync_core::{Durability, Error, ErrorKind, Result};
+
+use crate::NAME;
+use crate::config::SqliteConfig;
+use crate::error::failed;
+use crate::migrate::SCHEMA_VERSION;
+
+/// `SYNC` in the file's header: this file is ours.
+pub(crate) const APPLICATION_ID: i64 = 0x5359_4e43;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Writer,
+    Reader,
+    Migrator,
+}
+
+/// What a file holds, from its header and its list of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    Empty,
+    Ours { version: u32 },
+    Foreign,
+}
+
+/// Opens a connection to the configured file. Only a migrator creates it.
+pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connection> {
+    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags |= if config.read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+    };
+    if role == Role::Migrator {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    // Absolute, because SQLite takes some relative names for something else: `:memory:`, ``.
+    let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(backoff(config.busy_timeout)))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if role != Role::Migrator {
+        let synchronous = match config.durability {
+            Durability::Machine => "FULL",
+            Durability::Process | Durability::Memory => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
+        // Rare, large checkpoints: a page of the file is then written once for many transactions.
+        connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        let cache_kib = if role == Role::Writer {
+            128_000
+        } else {
+            16_000
+        };
+        connection.pragma_update(None, "cache_size", -cache_kib)?;
+    }
+    if role == Role::Reader {
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    #[cfg(feature = "fault-injection")]
+    if let Some(work) = &config.work {
+        work.count(&mut connection)?;
+    }
+    Ok(connection)
+}
+
+/// Waits for a lock in short random pauses up to `timeout`. SQLite hands the lock to whoever asks
+/// at the right moment: equal pauses would let some processes starve.
+fn backoff(timeout: Duration) -> impl FnMut(i32) -> bool {
+    let mut since = Instant::now();
+    move |attempt| {
+        if attempt == 0 {
+            since = Instant::now();
+        }
+        let left = timeout.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        let most = 1_000_u64 << attempt.clamp(0, 4);
+        let pause = Duration::from_micros(fastrand::u64(100..=most));
+        std::thread::sleep(pause.min(left));
+        true
+    }
+}
+
+/// What the file holds. Writes nothing.
+pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application == APPLICATION_ID {
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        return Ok(Contents::Ours { version });
+    }
+    let objects: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(if application == 0 && objects == 0 {
+        Contents::Empty
+    } else {
+        Contents::Foreign
+    })
+}
+
+/// Refuses every file that does not hold the supported schema.
+pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -> Result<()> {
+    let found = match contents(connection).map_err(failed(operation))? {
+        Contents::Ours {
+            version: SCHEMA_VERSION,
+        } => return Ok(()),
+        Contents::Ours { version } => version,
+        Contents::Empty => 0,
+        Contents::Foreign => {
+            return Err(Error::new(ErrorKind::Foreign)
+                .with_message("the file is another program's SQLite database")
+                .of_backend(NAME)
+                .during(operation));
+        }
+    };
+    Err(Error::new(ErrorKind::SchemaMismatch {
+        found,
+        supported: SCHEMA_VERSION,
+    })
+    .of_backend(NAME)
+    .during(operation))
+}

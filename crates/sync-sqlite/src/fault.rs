@@ -1,0 +1,56 @@
+//! Hooks for tests: faults at statement boundaries, and what statements cost.
+//!
+//! Behind the feature `fault-injection`. Nothing here is part of the stable interface.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use rusqlite::{Connection, StatementStatus};
+
+/// Called with a boundary's name; an error is the fault.
+pub type Hook = Arc<dyn Fn(&'static str) -> sync_core::Result<()> + Send + Sync>;
+
+/// What the statements of a backend's connections cost.
+#[derive(Clone, Default)]
+pub struct Work(Arc<Mutex<BTreeMap<String, Cost>>>);
+
+/// What one statement cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// How often it ran.
+    pub runs: u64,
+    /// Steps of SQLite's virtual machine, over all runs.
+    ///
+    /// Every row that a statement visits in a table or an index, and every row it writes, costs at
+    /// least one step, so that equal steps on a small and a large space mean equal rows.
+    pub steps: u64,
+}
+
+impl Work {
+    /// What every statement, by its text, has cost since the last call.
+    pub fn take(&self) -> BTreeMap<String, Cost> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn count(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let work = self.clone();
+        // SQLite counts a statement's steps from its preparation; a run's are the difference.
+        let mut before = BTreeMap::new();
+        let count = move |event: TraceEvent<'_>| {
+            let TraceEvent::Profile(statement, _) = event else {
+                return;
+            };
+            let text = statement.sql().into_owned();
+            let steps = u64::try_from(statement.get_status(StatementStatus::VmStep)).unwrap_or(0);
+            let seen = before
+                .insert(text.clone(), steps)
+                .filter(|seen| *seen <= steps);
+            let mut work = work.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let cost = work.entry(text).or_default();
+            cost.runs += 1;
+            cost.steps += steps - seen.unwrap_or(0);
+        };
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count))
+    }
+}

@@ -1,0 +1,186 @@
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use futures_channel::oneshot;
+use rusqlite::Connection;
+use sync_core::{Error, ErrorKind, Result};
+
+use crate::connection::{self, Role};
+use crate::error::failed;
+use crate::{NAME, SqliteConfig};
+
+type Job = Box<dyn FnOnce(Result<&mut Connection>) + Send>;
+
+/// Connections, each on a thread of its own, that take work from one queue.
+///
+/// SQLite blocks; threads of our own keep that away from every executor, and make the crate
+/// independent of any. The writer is a pool of one: its queue is where the writers of one process
+/// wait, before they compete with those of others for the file's lock.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    /// Taken when the pool is dropped, which ends the threads.
+    jobs: Option<Sender<Job>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    most: usize,
+}
+
+struct Shared {
+    config: SqliteConfig,
+    role: Role,
+    queue: Receiver<Job>,
+    /// Threads that run or are being started.
+    started: AtomicUsize,
+    /// Threads that wait for a job.
+    idle: AtomicUsize,
+}
+
+impl Pool {
+    /// A pool of at most `most` connections, none of which is opened yet.
+    pub(crate) fn new(config: SqliteConfig, role: Role, most: usize) -> Self {
+        let (jobs, queue) = unbounded();
+        let shared = Shared {
+            config,
+            role,
+            queue,
+            started: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+            jobs: Some(jobs),
+            threads: Mutex::default(),
+            most,
+        }
+    }
+
+    /// Runs `work` on a connection. The work is done also when the future is dropped.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.submit(Box::new(move |connection| {
+            // Nobody may be waiting any more.
+            let _ = answer.send(connection.and_then(work));
+        }));
+        answered.await.unwrap_or_else(|_| {
+            // The work panicked.
+            let kind = match self.shared.role {
+                Role::Reader => ErrorKind::Failed,
+                Role::Writer | Role::Migrator => ErrorKind::UnknownOutcome,
+            };
+            Err(Error::new(kind).of_backend(NAME).during(operation))
+        })
+    }
+
+    /// Queues `work` without anyone waiting for it.
+    pub(crate) fn spawn(&self, work: impl FnOnce(&mut Connection) + Send + 'static) {
+        self.submit(Box::new(move |connection| {
+            if let Ok(connection) = connection {
+                work(connection);
+            }
+        }));
+    }
+
+    fn submit(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // Sending fails only without receiver, and `shared` holds one.
+            let _ = jobs.send(job);
+        }
+        let wanted = self.shared.queue.len() > self.shared.idle.load(Ordering::SeqCst);
+        if wanted && self.shared.started.load(Ordering::SeqCst) < self.most {
+            self.start_thread();
+        }
+    }
+
+    fn start_thread(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.started.load(Ordering::SeqCst) >= self.most {
+            return;
+        }
+        self.shared.started.fetch_add(1, Ordering::SeqCst);
+        let running = Running(Arc::clone(&self.shared));
+        let name = format!("sync-sqlite-{:?}", self.shared.role).to_lowercase();
+        match thread::Builder::new()
+            .name(name)
+            .spawn(move || running.0.work())
+        {
+            Ok(handle) => threads.push(handle),
+            // The closure, and the count in it, is gone again. With another thread running, the
+            // queue still moves; without one, this call answers for it.
+            Err(source) => self.fail_all(&source),
+        }
+    }
+
+    fn fail_all(&self, source: &std::io::Error) {
+        if self.shared.started.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        for job in self.shared.queue.try_iter() {
+            let message = format!("no thread could be started: {source}");
+            job(Err(Error::new(ErrorKind::Failed)
+                .with_message(message)
+                .of_backend(NAME)));
+        }
+    }
+}
+
+impl Drop for Pool {
+    /// Finishes what is queued and closes the connections: the file is free afterwards.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let threads = self
+            .threads
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // The last handle may go on one of the pool's own threads, which cannot wait for itself.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Counts its thread out, also when the thread panics.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.started.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        let mut connection = None;
+        loop {
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            let job = self.queue.recv();
+            self.idle.fetch_sub(1, Ordering::SeqCst);
+            let Ok(job) = job else { return };
+            let finished =
+                panic::catch_unwind(AssertUnwindSafe(|| match self.connect(&mut connection) {
+                    Ok(connection) => job(Ok(connection)),
+                    Err(error) => job(Err(error)),
+                }));
+            // A connection that a job leaves inside a transaction, or leaves by a panic, is not
+            // used again.
+            connection = connection.filter(|c| finished.is_ok() && c.is_autocommit());
+        }
+    }
+
+    fn connect<'c>(&self, connection: &'c mut Option<Connection>) -> Result<&'c mut Connection> {
+        if connection.is_none() {
+            *connection =
+                Some(connection::open(&self.config, self.role).map_err(failed("connect"))?);
+        }
+        connection
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Closed))
+    }
+}

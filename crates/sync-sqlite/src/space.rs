@@ -1,0 +1,187 @@
+use std::sync::LazyLock;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use sync_core::{Durability, Epoch, Error, ErrorKind, Result, Seq, SpaceName, Stats};
+
+use crate::error::{corrupt, failed};
+
+/// The name of this boot of the machine: what was written without fsync is certain until it ends.
+/// Where the system does not tell, each process is taken for a boot of its own.
+static BOOT: LazyLock<String> = LazyLock::new(|| {
+    let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let told = told.trim();
+    if told.is_empty() {
+        format!("process-{:032x}", fastrand::u128(..))
+    } else {
+        told.to_owned()
+    }
+});
+
+/// A space's own row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Space {
+    pub(crate) row_id: i64,
+    pub(crate) epoch: Epoch,
+    pub(crate) incarnation: i64,
+    pub(crate) head: Seq,
+    pub(crate) floor: Seq,
+    pub(crate) total: u64,
+    pub(crate) ordered: u64,
+    pub(crate) tombstones: u64,
+    boot: Option<String>,
+}
+
+impl Space {
+    /// The space called `name`, where it exists.
+    pub(crate) fn load(
+        connection: &Connection,
+        name: &SpaceName,
+    ) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached(
+                "SELECT space_id, epoch, incarnation, head, floor, total, ordered, tombstones, boot
+                 FROM space WHERE name = ?1",
+            )?
+            .query_row([name.as_str()], Self::from_row)
+            .optional()
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            row_id: row.get(0)?,
+            epoch: Epoch::try_from(row.get_ref(1)?.as_blob()?).map_err(corrupt)?,
+            incarnation: row.get(2)?,
+            head: position(row, 3)?,
+            floor: position(row, 4)?,
+            total: count(row, 5)?,
+            ordered: count(row, 6)?,
+            tombstones: count(row, 7)?,
+            boot: row.get(8)?,
+        })
+    }
+
+    /// Creates the space.
+    pub(crate) fn create(transaction: &Transaction<'_>, name: &SpaceName) -> Result<Self> {
+        let epoch = Epoch::random()?;
+        let create = || {
+            let incarnation = next_incarnation(transaction)?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO space
+                       (name, epoch, incarnation, head, floor, total, ordered, tombstones)
+                     VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0)",
+                )?
+                .execute(params![name.as_str(), epoch.as_bytes(), incarnation])?;
+            Ok(Self {
+                row_id: transaction.last_insert_rowid(),
+                epoch,
+                incarnation,
+                head: Seq::ZERO,
+                floor: Seq::ZERO,
+                total: 0,
+                ordered: 0,
+                tombstones: 0,
+                boot: None,
+            })
+        };
+        create().map_err(failed("apply"))
+    }
+
+    /// Leaves everything behind for a new incarnation under a new epoch. Seqs go on.
+    pub(crate) fn reset(&mut self, transaction: &Transaction<'_>) -> Result<()> {
+        self.epoch = Epoch::random()?;
+        discard(transaction, self.incarnation).map_err(failed("apply"))?;
+        self.incarnation = next_incarnation(transaction).map_err(failed("apply"))?;
+        (self.total, self.ordered, self.tombstones) = (0, 0, 0);
+        Ok(())
+    }
+
+    /// Writes the row back, with a new epoch where writes that were answered may have been lost.
+    pub(crate) fn save(
+        &mut self,
+        transaction: &Transaction<'_>,
+        durability: Durability,
+    ) -> Result<()> {
+        if self.boot.as_ref().is_some_and(|boot| *boot != *BOOT) {
+            self.epoch = Epoch::random()?;
+        }
+        self.boot = (durability < Durability::Machine).then(|| BOOT.clone());
+        let save = || {
+            transaction
+                .prepare_cached(
+                    "UPDATE space SET epoch = ?2, incarnation = ?3, head = ?4, floor = ?5,
+                       total = ?6, ordered = ?7, tombstones = ?8, boot = ?9
+                     WHERE space_id = ?1",
+                )?
+                .execute(params![
+                    self.row_id,
+                    self.epoch.as_bytes(),
+                    self.incarnation,
+                    self.head.as_i64(),
+                    self.floor.as_i64(),
+                    self.total.cast_signed(),
+                    self.ordered.cast_signed(),
+                    self.tombstones.cast_signed(),
+                    self.boot,
+                ])
+        };
+        save().map(drop).map_err(failed("apply"))
+    }
+
+    /// The next seq.
+    pub(crate) fn mint(&mut self) -> Result<Seq> {
+        self.head = self
+            .head
+            .next()
+            .ok_or_else(|| Error::new(ErrorKind::Exhausted))?;
+        Ok(self.head)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            epoch: Some(self.epoch),
+            total: self.total,
+            ordered: self.ordered,
+            tombstones: self.tombstones,
+            head: self.head,
+            floor: self.floor,
+        }
+    }
+}
+
+/// Leaves an incarnation's rows to the sweep.
+pub(crate) fn discard(connection: &Connection, incarnation: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO garbage (incarnation) VALUES (?1)")?
+        .execute([incarnation])
+        .map(drop)
+}
+
+fn next_incarnation(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("UPDATE incarnation SET next = next + 1 RETURNING next - 1")?
+        .query_row([], |row| row.get(0))
+}
+
+/// A position in column `index`.
+pub(crate) fn position<P>(row: &Row<'_>, index: usize) -> rusqlite::Result<P>
+where
+    P: TryFrom<i64, Error = Error>,
+{
+    P::try_from(row.get::<_, i64>(index)?).map_err(corrupt)
+}
+
+/// A position, or none, in column `index`.
+pub(crate) fn optional_position<P>(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<P>>
+where
+    P: TryFrom<i64, Error = Error>,
+{
+    row.get::<_, Option<i64>>(index)?
+        .map(|value| P::try_from(value).map_err(corrupt))
+        .transpose()
+}
+
+fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(index)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, value))
+}

@@ -1,0 +1,50 @@
+//! Reads of state.
+
+use rusqlite::{Connection, params};
+use sync_core::{Batch, Bytes, Limit, StateEntry, StateKey};
+
+use crate::error::corrupt;
+use crate::scan::{Budget, limit_plus_one};
+use crate::space::Space;
+
+pub(crate) use crate::apply::load_state as load;
+
+pub(crate) fn list(
+    connection: &Connection,
+    space: &Space,
+    prefix: &str,
+    after: Option<&StateKey>,
+    limit: Limit,
+) -> rusqlite::Result<Batch<StateEntry, StateKey>> {
+    // Keys are text in SQLite's BINARY collation, which compares their UTF-8 bytes.
+    let mut statement = connection.prepare_cached(
+        "SELECT key, value FROM state
+         WHERE incarnation = ?1 AND key >= ?2 AND key > ?3 ORDER BY key LIMIT ?4",
+    )?;
+    let after = after.map_or("", StateKey::as_str);
+    let mut rows = statement.query(params![
+        space.incarnation,
+        prefix,
+        after,
+        limit_plus_one(limit)
+    ])?;
+    let mut items: Vec<StateEntry> = Vec::new();
+    let mut budget = Budget::new(limit.max_bytes());
+    while let Some(row) = rows.next()? {
+        let key = row.get_ref(0)?.as_str()?;
+        if !key.starts_with(prefix) {
+            break;
+        }
+        let value = row.get_ref(1)?.as_blob()?;
+        if items.len() == limit.max_rows() || !budget.takes(value.len()) {
+            let next = items.last().map(|entry| entry.key.clone());
+            return Ok(Batch { items, next });
+        }
+        let key = StateKey::new(key).map_err(corrupt)?;
+        items.push(StateEntry {
+            key,
+            value: Bytes::copy_from_slice(value),
+        });
+    }
+    Ok(Batch { items, next: None })
+}

@@ -1,0 +1,166 @@
+//! What runs in bounded pieces: the sweep after resets and drops, and prune.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use sync_core::{Durability, Pruned, Result, Seq, SpaceName, Swept};
+
+use crate::error::failed;
+use crate::space::Space;
+
+/// Rows of one piece: a few milliseconds in which a page waits.
+pub(crate) const PIECE: usize = 1_000;
+
+/// Whether an incarnation waits to be swept.
+pub(crate) fn pending(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM garbage)")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Removes at most `rows` rows that resets and drops have left, in pieces.
+pub(crate) fn sweep(connection: &mut Connection, rows: usize) -> Result<Swept> {
+    let mut removed = 0;
+    let mut left = rows.max(1);
+    loop {
+        let piece = sweep_piece(connection, left.min(PIECE)).map_err(failed("sweep"))?;
+        removed += piece.removed;
+        left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
+        if !piece.more || left == 0 {
+            return Ok(Swept {
+                removed,
+                more: piece.more,
+            });
+        }
+    }
+}
+
+/// One transaction of a sweep.
+pub(crate) fn sweep_piece(connection: &mut Connection, rows: usize) -> rusqlite::Result<Swept> {
+    if !pending(connection)? {
+        return Ok(Swept {
+            removed: 0,
+            more: false,
+        });
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let removed = sweep_in(&transaction, i64::try_from(rows).unwrap_or(i64::MAX))?;
+    let more = pending(&transaction)?;
+    transaction.commit()?;
+    Ok(Swept { removed, more })
+}
+
+fn sweep_in(transaction: &Transaction<'_>, rows: i64) -> rusqlite::Result<u64> {
+    let oldest = transaction
+        .prepare_cached("SELECT incarnation FROM garbage ORDER BY incarnation LIMIT 1")?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(incarnation) = oldest else {
+        return Ok(0);
+    };
+    let mut removed = 0;
+    // By seq, because rows lie in the file about as they came.
+    for statement in [
+        "DELETE FROM operation WHERE rid IN
+           (SELECT rid FROM operation INDEXED BY operation_seq
+            WHERE incarnation = ?1 ORDER BY seq LIMIT ?2)",
+        "DELETE FROM tombstone WHERE incarnation = ?1 AND seq IN
+           (SELECT seq FROM tombstone WHERE incarnation = ?1 ORDER BY seq LIMIT ?2)",
+        "DELETE FROM state WHERE incarnation = ?1 AND key IN
+           (SELECT key FROM state WHERE incarnation = ?1 ORDER BY key LIMIT ?2)",
+    ] {
+        let left = rows - removed;
+        if left > 0 {
+            let swept = transaction
+                .prepare_cached(statement)?
+                .execute(params![incarnation, left])?;
+            removed += i64::try_from(swept).unwrap_or(i64::MAX);
+        }
+    }
+    if removed < rows {
+        transaction
+            .prepare_cached("DELETE FROM garbage WHERE incarnation = ?1")?
+            .execute([incarnation])?;
+    }
+    Ok(removed.cast_unsigned())
+}
+
+/// Raises the floor, then drops tombstones at or below it.
+pub(crate) fn prune(
+    connection: &mut Connection,
+    name: &SpaceName,
+    durability: Durability,
+    up_to: Seq,
+) -> Result<Pruned> {
+    let Some(floor) = raise_floor(connection, name, durability, up_to)? else {
+        return Ok(Pruned {
+            floor: Seq::ZERO,
+            dropped: 0,
+        });
+    };
+    let mut dropped = 0;
+    loop {
+        let piece = prune_piece(connection, name, durability)?;
+        dropped += piece;
+        if piece < PIECE as u64 {
+            return Ok(Pruned { floor, dropped });
+        }
+    }
+}
+
+fn raise_floor(
+    connection: &mut Connection,
+    name: &SpaceName,
+    durability: Durability,
+    up_to: Seq,
+) -> Result<Option<Seq>> {
+    let transaction = begin(connection)?;
+    let Some(mut space) = Space::load(&transaction, name).map_err(failed("prune"))? else {
+        return Ok(None);
+    };
+    let floor = space.floor.max(up_to.min(space.head));
+    if floor > space.floor {
+        space.floor = floor;
+        space.save(&transaction, durability)?;
+        transaction.commit().map_err(failed("prune"))?;
+    }
+    Ok(Some(floor))
+}
+
+fn prune_piece(
+    connection: &mut Connection,
+    name: &SpaceName,
+    durability: Durability,
+) -> Result<u64> {
+    let transaction = begin(connection)?;
+    let Some(mut space) = Space::load(&transaction, name).map_err(failed("prune"))? else {
+        return Ok(0);
+    };
+    if space.tombstones == 0 {
+        return Ok(0);
+    }
+    let drop = || {
+        transaction
+            .prepare_cached(
+                "DELETE FROM tombstone WHERE incarnation = ?1 AND seq IN
+                   (SELECT seq FROM tombstone WHERE incarnation = ?1 AND seq <= ?2
+                    ORDER BY seq LIMIT ?3)",
+            )?
+            .execute(params![
+                space.incarnation,
+                space.floor.as_i64(),
+                PIECE.cast_signed()
+            ])
+    };
+    let dropped = drop().map_err(failed("prune"))? as u64;
+    if dropped > 0 {
+        space.tombstones -= dropped;
+        space.save(&transaction, durability)?;
+        transaction.commit().map_err(failed("prune"))?;
+    }
+    Ok(dropped)
+}
+
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
+    connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("prune"))
+}
