@@ -11,6 +11,13 @@ use rusqlite::{Connection, StatementStatus};
 /// Called with a boundary's name; an error is the fault.
 pub type Hook = Arc<dyn Fn(&'static str) -> sync_core::Result<()> + Send + Sync>;
 
+/// Called with the text of every statement that ended, and the steps of SQLite's virtual machine
+/// it took.
+///
+/// Every row that a statement visits in a table or an index, and every row it writes, costs at
+/// least one step, so that equal steps on a small and a large space mean equal rows.
+pub type StatementHook = Arc<dyn Fn(&str, u64) + Send + Sync>;
+
 /// What the statements of a backend's connections cost.
 #[derive(Clone, Default)]
 pub struct Work(Arc<Mutex<BTreeMap<String, Cost>>>);
@@ -20,10 +27,7 @@ pub struct Work(Arc<Mutex<BTreeMap<String, Cost>>>);
 pub struct Cost {
     /// How often it ran.
     pub runs: u64,
-    /// Steps of SQLite's virtual machine, over all runs.
-    ///
-    /// Every row that a statement visits in a table or an index, and every row it writes, costs at
-    /// least one step, so that equal steps on a small and a large space mean equal rows.
+    /// Steps of the virtual machine, over all runs.
     pub steps: u64,
 }
 
@@ -33,24 +37,29 @@ impl Work {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn count(&self, connection: &mut Connection) -> rusqlite::Result<()> {
-        let work = self.clone();
-        // SQLite counts a statement's steps from its preparation; a run's are the difference.
-        let mut before = BTreeMap::new();
-        let count = move |event: TraceEvent<'_>| {
-            let TraceEvent::Profile(statement, _) = event else {
-                return;
-            };
-            let text = statement.sql().into_owned();
-            let steps = u64::try_from(statement.get_status(StatementStatus::VmStep)).unwrap_or(0);
-            let seen = before
-                .insert(text.clone(), steps)
-                .filter(|seen| *seen <= steps);
-            let mut work = work.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let cost = work.entry(text).or_default();
+    pub(crate) fn hook(self) -> StatementHook {
+        Arc::new(move |statement, steps| {
+            let mut work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let cost = work.entry(statement.to_owned()).or_default();
             cost.runs += 1;
-            cost.steps += steps - seen.unwrap_or(0);
-        };
-        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count))
+            cost.steps += steps;
+        })
     }
+}
+
+pub(crate) fn trace(connection: &mut Connection, hook: StatementHook) -> rusqlite::Result<()> {
+    // SQLite counts a statement's steps from its preparation; a run's are the difference.
+    let mut before = BTreeMap::new();
+    let ended = move |event: TraceEvent<'_>| {
+        let TraceEvent::Profile(statement, _) = event else {
+            return;
+        };
+        let text = statement.sql().into_owned();
+        let steps = u64::try_from(statement.get_status(StatementStatus::VmStep)).unwrap_or(0);
+        let seen = before
+            .insert(text.clone(), steps)
+            .filter(|seen| *seen <= steps);
+        hook(&text, steps - seen.unwrap_or(0));
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(ended))
 }
