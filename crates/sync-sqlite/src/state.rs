@@ -44,6 +44,9 @@ pub(crate) fn list(
     let mut budget = Budget::new(limit.max_bytes());
     while let Some(row) = rows.next()? {
         let key = row.get_ref(0)?.as_str()?;
+        if key == after {
+            continue;
+        }
         if !key.starts_with(prefix) {
             break;
         }
