@@ -90,15 +90,16 @@ fn backoff(timeout: Duration) -> impl FnMut(i32) -> bool {
 
 /// What the file holds. Writes nothing.
 pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
-    let application: i64 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if application == APPLICATION_ID {
-        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        return Ok(Contents::Ours { version });
-    }
+    // The tables first: a migration that commits between two of these looks has set the header
+    // together with them, and must not pass for a stranger's file.
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(if application == 0 && objects == 0 {
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(if application == APPLICATION_ID {
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Contents::Ours { version }
+    } else if application == 0 && objects == 0 {
         Contents::Empty
     } else {
         Contents::Foreign
