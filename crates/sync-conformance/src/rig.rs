@@ -3,13 +3,14 @@
 //! Concurrency in a case is threads, each of which blocks on its own calls. So the cases read as
 //! plain programs, and the suite needs no runtime.
 
+use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
-use std::pin::pin;
+use futures_util::future::{Either, poll_fn, select};
 use sync_core::{
     Applied, Backend, Batch, Capabilities, Epoch, FeedCursor, FeedPage, GetPart, Known, Limit,
     Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row, Seq, SpaceName, StateEntry,
@@ -270,4 +271,9 @@ pub(crate) fn finish<T>(thread: thread::ScopedJoinHandle<'_, Verdict<T>>) -> Ver
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(|failure: Failure| failure.while_doing("in a thread"))
+}
+
+/// Polls a future once and says whether it is ready. What it is ready with is lost.
+pub(crate) async fn polled<F: Future>(mut future: Pin<&mut F>) -> bool {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
 }

@@ -8,8 +8,12 @@ use crate::failure::{Failure, Verdict};
 use crate::harness::{Harness, Power};
 use crate::rig::{Db, Rig};
 
+mod atomicity;
+mod changed;
 mod commit_order;
+mod faults;
 mod feed;
+mod restart;
 
 macro_rules! list {
     // The dollar sign comes in from outside, so that the inner macro can have variables.
@@ -76,12 +80,49 @@ list! { $
         "12a" a_delete_and_a_revive_both_show;
         "12b" a_reader_from_every_cursor_rebuilds_the_rows;
     }
+    restart {
+        "9a" a_restart_changes_nothing;
+        "9b" an_abrupt_end_loses_nothing_that_was_answered [Processes];
+        "9c" after_a_restored_copy_and_a_new_epoch_no_reader_skips [Copies];
+        "13a" the_highest_positions_are_exact;
+        "13b" the_last_seq_is_minted_and_one_more_is_refused [SetHead];
+    }
+    changed {
+        "11a" a_commit_before_the_call_resolves_it;
+        "11b" a_commit_on_the_same_handle_wakes_at_once;
+        "11c" a_commit_on_another_handle_wakes_within_the_stated_delay;
+        "11d" a_commit_of_another_process_wakes [Processes];
+        "11e" what_wakes_a_reader_is_already_readable;
+        "11f" a_new_epoch_and_a_refused_cursor_resolve;
+        "11g" the_first_page_of_a_space_wakes;
+        "11h" what_makes_no_entry_wakes_nobody;
+        "11i" any_number_of_calls_may_wait_and_be_dropped;
+    }
+    atomicity {
+        "5" a_refused_page_leaves_no_trace;
+        "16a" of_two_moves_of_one_cursor_exactly_one_wins;
+        "16b" a_conflict_names_every_key_that_does_not_hold;
+        "16c" many_counters_moved_by_compare_and_set_lose_no_step;
+        "17" who_lost_the_lease_writes_nothing;
+        "20" what_is_too_large_is_named_and_nothing_is_stored;
+        "21a" a_dropped_apply_leaves_all_or_nothing;
+        "21b" no_reader_sees_half_a_page;
+    }
+    faults {
+        "14a" an_error_at_any_boundary_leaves_all_or_nothing [Boundaries];
+        "14b" a_process_killed_at_any_boundary_leaves_all_or_nothing [Boundaries, Processes];
+        "15" a_failing_commit_is_an_error_and_the_handle_goes_on [Boundaries];
+        "18" a_lost_answer_is_an_error_of_its_own_and_a_guarded_retry_is_safe [Boundaries];
+    }
 }
 
 /// What a process that a case started has to do.
 pub(crate) fn work<H: Harness>(task: &str, db: &Db<'_, H>, argument: &str) -> Verdict {
     match task {
         commit_order::WRITE => commit_order::write(db, argument),
+        restart::WRITE_ON => restart::write_on(db, argument),
+        changed::COMMIT_ONE => changed::commit_one(db, argument),
+        faults::DIE => faults::die(db, argument),
         _ => Err(Failure::new(format!("no task is called {task}"))),
     }
 }
