@@ -133,6 +133,17 @@ impl Model {
         self.head = head.value();
     }
 
+    /// Names the history, as a store does that takes its epoch from elsewhere.
+    pub fn set_epoch(&mut self, epoch: Epoch) {
+        self.epoch = Some(epoch);
+    }
+
+    /// Drops every tombstone and leaves the floor where it is, which no store may do.
+    pub fn forget_tombstones(&mut self) {
+        self.tombstones.clear();
+        self.newest_tombstone.clear();
+    }
+
     /// The tombstone that stands for an id without a row.
     fn standing_tombstone(&self, id: OpId) -> Option<(Seq, &Tombstone)> {
         let seq = *self.newest_tombstone.get(&id)?;
