@@ -144,6 +144,16 @@ impl Model {
         self.newest_tombstone.clear();
     }
 
+    /// Moves a row to another sync order, which no store may do.
+    pub fn move_order(&mut self, id: OpId, sync_order: SyncOrder) {
+        if let Some(row) = self.rows.get_mut(&id)
+            && let Some(before) = row.operation.sync_order.replace(sync_order)
+        {
+            self.by_order.remove(&(before, id));
+            self.by_order.insert((sync_order, id));
+        }
+    }
+
     /// The tombstone that stands for an id without a row.
     fn standing_tombstone(&self, id: OpId) -> Option<(Seq, &Tombstone)> {
         let seq = *self.newest_tombstone.get(&id)?;
