@@ -11,9 +11,16 @@ use crate::rig::{Db, Rig};
 mod atomicity;
 mod changed;
 mod commit_order;
+mod declaration;
 mod faults;
 mod feed;
+mod identity;
+mod paging;
 mod restart;
+mod schema;
+mod size;
+mod spaces;
+mod state;
 
 macro_rules! list {
     // The dollar sign comes in from outside, so that the inner macro can have variables.
@@ -61,6 +68,11 @@ macro_rules! list {
 }
 
 list! { $
+    declaration {
+        "0a" declared_powers_are_offered_and_no_others;
+        "0b" declared_capabilities_fit_the_harness;
+        "0c" errors_name_the_backend_and_the_operation;
+    }
     commit_order {
         "1" commit_order_is_sequence_order;
         "2" commit_order_is_sequence_order_across_processes [Processes];
@@ -114,6 +126,59 @@ list! { $
         "15" a_failing_commit_is_an_error_and_the_handle_goes_on [Boundaries];
         "18" a_lost_answer_is_an_error_of_its_own_and_a_guarded_retry_is_safe [Boundaries];
     }
+    identity {
+        "22" payloads_come_back_byte_for_byte;
+        "23" every_limit_is_exact;
+        "24" an_id_twice_in_one_page_acts_in_turn;
+        "25" the_same_record_again_changes_nothing_and_another_is_divergent;
+        "26" a_backfill_sets_an_absent_order_once_and_nothing_else;
+        "27" outcomes_have_the_length_and_order_of_their_input;
+        "28" ids_are_told_apart_by_every_byte;
+        "29a" returned_values_are_copies;
+        "29b" look_ups_answer_in_request_order;
+    }
+    paging {
+        "32a" a_walk_sees_every_row_that_stands_once_whatever_is_written;
+        "32b" a_byte_budget_ends_a_page_and_never_the_walk;
+        "33" ten_thousand_rows_of_one_place_are_paged_exactly;
+        "34" byte_order_is_unsigned_everywhere;
+        "35" range_bounds_are_inclusive_and_limits_are_kept;
+        "36a" any_claimed_time_is_stored_and_listed;
+        "36b" an_objects_operations_are_walked_by_seq;
+        "37" keys_are_rows_without_payloads_and_orders_only_the_ordered;
+        "38" a_deleted_id_is_gone_everywhere_at_once;
+        "39" counters_equal_a_recount;
+    }
+    state {
+        "40a" keys_are_literal_and_told_apart_by_every_byte;
+        "40b" a_prefix_is_literal_and_its_listing_exact;
+        "41a" values_are_any_bytes_and_empty_is_not_absent;
+        "41b" of_two_changes_of_one_key_the_later_holds;
+        "41c" a_page_that_changes_nothing_creates_nothing;
+    }
+    spaces {
+        "42a" spaces_do_not_see_each_other;
+        "42b" of_two_resets_of_one_state_one_wins;
+        "42c" a_reset_begins_anew_and_the_sweep_takes_only_the_old;
+        "42d" a_sweep_goes_on_after_its_process_was_killed [Processes];
+        "42e" bad_space_names_are_refused;
+        "42f" a_dropped_space_is_gone_for_every_handle_and_may_come_again;
+        "44b" opening_a_space_writes_nothing_and_its_first_page_creates_it_once;
+    }
+    size {
+        "42g" a_reset_costs_the_same_whatever_it_leaves_behind [Work];
+        "43a" pages_of_any_size_are_one_transaction;
+        "43b" a_page_of_every_list_reaches_the_limit;
+        "44" a_get_of_100_000_ids_comes_in_bounded_parts;
+        "45" opening_counting_and_the_head_of_the_feed_do_not_grow_with_the_space [Work];
+    }
+    schema {
+        "46a" migrating_again_changes_nothing;
+        "46b" a_database_without_schema_says_so_until_it_is_migrated [Unmigrated];
+        "46c" of_many_migrations_at_once_one_migrates [Unmigrated];
+        "46d" of_many_migrating_processes_one_migrates [Unmigrated, Processes];
+        "46e" a_newer_schema_is_refused_and_left_alone [Newer];
+    }
 }
 
 /// What a process that a case started has to do.
@@ -122,6 +187,8 @@ pub(crate) fn work<H: Harness>(task: &str, db: &Db<'_, H>, argument: &str) -> Ve
         commit_order::WRITE => commit_order::write(db, argument),
         restart::WRITE_ON => restart::write_on(db, argument),
         changed::COMMIT_ONE => changed::commit_one(db, argument),
+        spaces::SWEEP => spaces::sweep(db, argument),
+        schema::MIGRATE => schema::migrate(db, argument),
         faults::DIE => faults::die(db, argument),
         _ => Err(Failure::new(format!("no task is called {task}"))),
     }

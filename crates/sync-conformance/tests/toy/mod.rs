@@ -98,7 +98,9 @@ impl SyncStore for ToyStore {
     async fn apply(&self, page: Page) -> Result<Applied> {
         self.at("rows")?;
         self.at(COMMIT)?;
-        let applied = self.write(|model| model.apply(&page))?;
+        let applied = self
+            .write(|model| model.apply(&page))
+            .map_err(|error| error.of_backend(Toy::NAME).during("apply"))?;
         self.at(COMMITTED)
             .map_err(|cause| Error::new(ErrorKind::UnknownOutcome).with_source(cause))?;
         Ok(applied)
