@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use sync_conformance::model::Model;
 use sync_core::{
-    Bytes, Error, ErrorKind, FeedCursor, FeedKind, FeedPage, GetPart, Known, Limit, OpId,
-    Payloads, Result, Row, Seq, StateKey, Stats,
+    Bytes, Error, ErrorKind, FeedCursor, FeedKind, FeedPage, GetPart, Known, Limit, OpId, Payloads,
+    Result, Row, Seq, StateKey, Stats,
 };
 
 use crate::disk::Disk;
@@ -50,7 +50,10 @@ pub(crate) fn get(
         Some(Fault::AbsentIsLeftOut) => part.rows.retain(Option::is_some),
         Some(Fault::EmptyPayloadIsAbsent) => {
             for row in &mut part.rows {
-                if row.as_ref().is_some_and(|row| row.operation.payload.is_empty()) {
+                if row
+                    .as_ref()
+                    .is_some_and(|row| row.operation.payload.is_empty())
+                {
                     *row = None;
                 }
             }
@@ -59,7 +62,8 @@ pub(crate) fn get(
         Some(Fault::ShortPageIsTheEnd) => part.next = None,
         Some(Fault::TooLargeForTheBudgetIsNothing) => {
             let fits = |row: &Option<Row>| {
-                row.as_ref().is_none_or(|row| row.operation.payload.len() <= max_bytes)
+                row.as_ref()
+                    .is_none_or(|row| row.operation.payload.len() <= max_bytes)
             };
             part.rows.retain(fits);
         }
@@ -77,7 +81,9 @@ pub(crate) fn get(
 
 /// A row whose delete only hid it from some reads.
 fn ghost(id: OpId, model: &Model) -> Option<Row> {
-    let (seq, tombstone) = model.tombstones().find(|(_, tombstone)| tombstone.id == id)?;
+    let (seq, tombstone) = model
+        .tombstones()
+        .find(|(_, tombstone)| tombstone.id == id)?;
     let operation = sync_core::Operation::new(id, tombstone.ts?, "");
     Some(Row { operation, seq })
 }
@@ -103,7 +109,12 @@ pub(crate) fn feed(
 ) -> Result<FeedPage> {
     let stats = model.stats();
     let mut limit = limit;
-    if let FeedCursor::After { epoch, floor, seq: seen } = &mut after {
+    if let FeedCursor::After {
+        epoch,
+        floor,
+        seq: seen,
+    } = &mut after
+    {
         match disk.fault {
             Some(Fault::AnyEpochIsAccepted) => *epoch = stats.epoch.unwrap_or(*epoch),
             Some(Fault::AheadOfTheLogIsAccepted) => *seen = (*seen).min(stats.head),
@@ -136,7 +147,8 @@ pub(crate) fn feed(
             }
         }
         Some(Fault::FeedHidesTombstones) => {
-            page.entries.retain(|entry| matches!(entry.kind, FeedKind::Live { .. }));
+            page.entries
+                .retain(|entry| matches!(entry.kind, FeedKind::Live { .. }));
         }
         Some(Fault::EmptyPageBeginsAgain) if page.entries.is_empty() => {
             page.next = FeedCursor::Beginning;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use event_listener::Event;
 use sync_conformance::{BoundaryHook, Work, WorkSink};
 use sync_core::{
-    Backend, Capabilities, Durability, Epoch, Migrated, Page, Result, SpaceName, StateKey, Swept,
+    Backend, Capabilities, Durability, Epoch, Migrated, Page, Result, SpaceName, Swept,
 };
 
 use crate::disk::Disk;
@@ -115,7 +115,7 @@ impl Backend for Control {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             durability: Durability::Memory,
-            multi_process: false,
+            multi_process: self.0.disk.has(Fault::ProcessesArePromised),
             notify_delay: Duration::from_millis(100),
         }
     }
@@ -130,11 +130,6 @@ impl Backend for Control {
                 if model.stats().epoch.is_none() {
                     model.set_epoch(Epoch::random()?);
                 }
-                Ok(())
-            })?,
-            Some(Fault::OpeningWrites) => disk.write(&space, |model| {
-                let key = StateKey::new("opened")?;
-                let _ = model.apply(&Page::new().set(key, "1"))?;
                 Ok(())
             })?,
             Some(Fault::OpeningCountsRows) => {
@@ -198,9 +193,6 @@ impl Backend for Control {
                     model.set_epoch(epoch);
                 }
             }
-        }
-        if disk.has(Fault::SweepTakesAll) {
-            content.garbage = 0;
         }
         Ok(Swept {
             removed,

@@ -75,11 +75,14 @@ impl Disk {
             return write(model);
         }
         let mut model = Model::new();
-        let written = write(&mut model)?;
+        let written = write(&mut model);
+        if written.is_err() && !self.has(Fault::RefusedPageCreatesTheSpace) {
+            return written;
+        }
         if model.stats().epoch.is_some() {
             content.spaces.insert(space.clone(), model);
         }
-        Ok(written)
+        written
     }
 
     pub(crate) fn notify(&self) {
@@ -114,7 +117,14 @@ impl Disk {
         if from > SCHEMA && !self.has(Fault::NewerSchemaMigratedDown) {
             return Err(mismatch(from));
         }
-        self.schema.store(SCHEMA, Ordering::SeqCst);
+        if self.has(Fault::MigratesWithoutALock) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            self.schema.store(SCHEMA, Ordering::SeqCst);
+            return Ok(Migrated { from, to: SCHEMA });
+        }
+        // Under the lock of the content, which a migration changes.
+        let _content = self.content();
+        let from = self.schema.swap(SCHEMA, Ordering::SeqCst);
         Ok(Migrated { from, to: SCHEMA })
     }
 

@@ -16,7 +16,9 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn named(&self) -> impl Iterator<Item = &'static Case> {
-        self.cases.iter().map(|id| Case::find(id).unwrap_or_else(|| panic!("no case {id}")))
+        self.cases
+            .iter()
+            .map(|id| Case::find(id).unwrap_or_else(|| panic!("no case {id}")))
     }
 }
 
@@ -213,6 +215,26 @@ controls! {
     UnchangedMintsASeq unchanged_mints_a_seq ["25"];
     /// An order that stands gives way.
     AnOrderIsMoved an_order_is_moved ["24"];
+    /// A source seq is not compared with an order.
+    ReviveIgnoresTheSourceSeq revive_ignores_the_source_seq ["31a", "31b", "30"];
+    /// What an operator decided, a source undoes.
+    OperatorTombstonesAreRevived operator_tombstones_are_revived ["31a", "30"];
+    /// Tombstones do not keep anybody out.
+    AnyUpsertRevives any_upsert_revives ["31a", "30"];
+    /// A delete of another object takes the row.
+    DeletesIgnoreTheObject deletes_ignore_the_object ["30", "27"];
+    /// A delete from before the row takes it.
+    DeletesIgnoreTheOrder deletes_ignore_the_order ["30", "27", "31b"];
+    /// Of two deletes the first one's source seq stays.
+    RepeatedDeleteIsForgotten repeated_delete_is_forgotten ["30", "31b"];
+    /// Unknown ids get no tombstone.
+    RejectIsForgotten reject_is_forgotten ["30", "27", "31b"];
+    /// Tombstones do not say where they come from.
+    SourceSeqIsForgotten source_seq_is_forgotten ["30", "12a", "29b", "31b"];
+    /// A tombstone stands for ever.
+    LiftsDoNothing lifts_do_nothing ["27", "9a", "30"];
+    /// A row that is deleted does not come back in the same page.
+    OwnTombstoneStands own_tombstone_stands ["24", "30"];
     /// An unknown id becomes a row.
     BackfillInserts backfill_inserts ["26"];
     /// The order that comes last holds.
@@ -252,6 +274,8 @@ controls! {
     ByteBudgetSkipsARow byte_budget_skips_a_row ["32b"];
     /// As much as there is.
     ByteBudgetIsIgnored byte_budget_is_ignored ["32b", "44"];
+    /// A row larger than the budget is nothing.
+    TooLargeForTheBudgetIsNothing too_large_for_the_budget_is_nothing ["32b"];
     /// A page with fewer rows than asked for is the last.
     ShortPageIsTheEnd short_page_is_the_end ["32a", "32b"];
     /// Signed bytes.
@@ -301,6 +325,8 @@ controls! {
     EmptyValueIsAbsent empty_value_is_absent ["41a", "16b"];
     /// A column of text.
     ValueIsText value_is_text ["41a"];
+    /// Each key of a `load_many` is read by itself.
+    KeysAreLoadedOneByOne keys_are_loaded_one_by_one ["41d"];
     /// A handle reads what it has read before.
     ValuesAreCached values_are_cached ["41a"];
     /// State changes are a map, and the first of two stays.

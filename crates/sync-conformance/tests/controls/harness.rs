@@ -36,7 +36,7 @@ impl Harness for ControlHarness {
     type Database = ControlDatabase;
 
     fn powers(&self) -> &[Power] {
-        &[
+        const POWERS: &[Power] = &[
             Power::SetHead,
             Power::Copies,
             Power::Boundaries,
@@ -44,7 +44,11 @@ impl Harness for ControlHarness {
             Power::UnrelatedTransaction,
             Power::Unmigrated,
             Power::Newer,
-        ]
+        ];
+        match self.fault {
+            Some(Fault::PowerIsNotDeclared) => &POWERS[1..],
+            _ => POWERS,
+        }
     }
 
     fn fresh(&self) -> Result<ControlDatabase> {

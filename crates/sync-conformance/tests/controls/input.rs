@@ -66,7 +66,9 @@ pub(crate) fn taken(fault: Option<Fault>, mut page: Page) -> Result<Page> {
         }
         Fault::TimesAreSigned32Bit => {
             for operation in &mut page.upserts {
-                operation.ts = operation.ts.min(Ts::new(i32::MAX as u64).unwrap_or(Ts::MAX));
+                operation.ts = operation
+                    .ts
+                    .min(Ts::new(i32::MAX as u64).unwrap_or(Ts::MAX));
             }
         }
         Fault::FutureDatesAreRefused => {
@@ -77,14 +79,26 @@ pub(crate) fn taken(fault: Option<Fault>, mut page: Page) -> Result<Page> {
         }
         Fault::UpsertOverwrites => page.replace = true,
         Fault::PreconditionsOnlyOnChangedKeys => {
-            let Page { preconditions, state, .. } = &mut page;
+            let Page {
+                preconditions,
+                state,
+                ..
+            } = &mut page;
             preconditions
                 .retain(|precondition| state.iter().any(|change| change.key == precondition.key));
         }
         Fault::PayloadLimitIsOffByOne => {
-            let largest = page.upserts.iter().map(|operation| operation.payload.len()).max();
+            let largest = page
+                .upserts
+                .iter()
+                .map(|operation| operation.payload.len())
+                .max();
             if largest == Some(limits::PAYLOAD_BYTES) {
-                return Err(too_large(sync_core::List::Upserts, 0, limits::PAYLOAD_BYTES));
+                return Err(too_large(
+                    sync_core::List::Upserts,
+                    0,
+                    limits::PAYLOAD_BYTES,
+                ));
             }
         }
         Fault::LargePayloadIsCut => {
@@ -103,12 +117,24 @@ pub(crate) fn taken(fault: Option<Fault>, mut page: Page) -> Result<Page> {
         }
         Fault::SeqsRiseInOrderOfIds => page.upserts.sort_by_key(|operation| operation.id),
         Fault::LastOfDuplicatesWins => {
-            let last: BTreeMap<OpId, usize> =
-                page.upserts.iter().enumerate().map(|(n, operation)| (operation.id, n)).collect();
+            let last: BTreeMap<OpId, usize> = page
+                .upserts
+                .iter()
+                .enumerate()
+                .map(|(n, operation)| (operation.id, n))
+                .collect();
             let mut n = 0;
             page.upserts.retain(|operation| {
                 n += 1;
                 last.get(&operation.id) == Some(&(n - 1))
+            });
+        }
+        Fault::FirstChangeOfAKeyHolds => {
+            let mut changed = Vec::new();
+            page.state.retain(|change| {
+                let first = !changed.contains(&change.key);
+                changed.push(change.key.clone());
+                first
             });
         }
         Fault::RejectIsForgotten => {

@@ -32,7 +32,10 @@ mod sound {
 
 /// Requires that every case that names the control fails on it.
 fn judge(fault: Fault) {
-    let control = CONTROLS.iter().find(|control| control.fault == fault).unwrap();
+    let control = CONTROLS
+        .iter()
+        .find(|control| control.fault == fault)
+        .unwrap();
     let harness = ControlHarness { fault: Some(fault) };
     let mut unnoticed = Vec::new();
     for case in control.named() {
@@ -70,19 +73,31 @@ fn report(control: &Control, case: &Case, outcome: &str) {
 
 #[test]
 fn every_case_is_named_by_a_control() {
-    let named: BTreeSet<&str> = CONTROLS.iter().flat_map(|control| control.cases).copied().collect();
+    let named: BTreeSet<&str> = CONTROLS
+        .iter()
+        .flat_map(|control| control.cases)
+        .copied()
+        .collect();
     let unproven: Vec<String> = CASES
         .iter()
         .filter(|case| !named.contains(case.id))
         .map(ToString::to_string)
         .collect();
-    assert!(unproven.is_empty(), "no broken store is named by {unproven:#?}");
+    assert!(
+        unproven.is_empty(),
+        "no broken store is named by {unproven:#?}"
+    );
 }
 
 #[test]
 fn every_control_is_named_by_cases_that_exist() {
     for control in CONTROLS {
         assert!(!control.cases.is_empty(), "{}", control.name);
-        assert_eq!(control.named().count(), control.cases.len(), "{}", control.name);
+        assert_eq!(
+            control.named().count(),
+            control.cases.len(),
+            "{}",
+            control.name
+        );
     }
 }

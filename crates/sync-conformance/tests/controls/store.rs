@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use sync_conformance::model::Model;
 use sync_core::{
-    Applied, Batch, Bytes, Epoch, Error, ErrorKind, FeedCursor, FeedPage, GetPart, Known, Limit,
-    Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row, Seq, SpaceName, StateEntry,
+    Applied, Backend, Batch, Bytes, Epoch, Error, ErrorKind, FeedCursor, FeedPage, GetPart, Known,
+    Limit, Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row, Seq, SpaceName, StateEntry,
     StateKey, Stats, SyncState, SyncStore, TimeKey, TimeRange,
 };
 
-use crate::backend::Handle;
+use crate::backend::{Control, Handle};
 use crate::disk::{Disk, lock};
 use crate::fault::Fault;
 use crate::{answer, input, transaction, walk};
@@ -70,6 +70,11 @@ impl ControlStore {
             self.wake();
             pause();
         }
+        if self.has(Fault::OpenTransactionSlowsPages) && disk.strangers.load(Ordering::SeqCst) > 0 {
+            // One version more to step over for every page since it began.
+            let kept = disk.drift.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::from_nanos(20 * kept));
+        }
         let reserved = transaction::reserve(disk, page);
         if let Err(error) = self.handle.at(sync_conformance::COMMIT) {
             return match self.fault() {
@@ -96,8 +101,13 @@ impl ControlStore {
             Ok(applied)
         })?;
         disk.content().garbage += garbage;
-        let written = if self.has(Fault::ResetDeletesEachRow) { garbage } else { 0 };
-        self.handle.work("write the page", 1, page.operations() as u64 + written);
+        let written = if self.has(Fault::ResetDeletesEachRow) {
+            garbage
+        } else {
+            0
+        };
+        self.handle
+            .work("write the page", 1, page.operations() as u64 + written);
         if !self.has(Fault::WakesBeforeVisible) {
             self.wake();
         }
@@ -139,60 +149,7 @@ impl ControlStore {
         })
     }
 
-    fn apply_in_parts(&self, parts: impl IntoIterator<Item = Page>) -> Result<Applied> {
-        let mut whole = Applied::default();
-        for part in parts {
-            let applied = self.transact(&part)?;
-            transaction::join(&mut whole, applied);
-            pause();
-        }
-        Ok(whole)
-    }
-}
-
-impl SyncState for ControlStore {
-    async fn load(&self, key: &StateKey) -> Result<Option<Bytes>> {
-        Ok(self.load_many(std::slice::from_ref(key)).await?.pop().flatten())
-    }
-
-    async fn load_many(&self, keys: &[StateKey]) -> Result<Vec<Option<Bytes>>> {
-        if self.has(Fault::KeysAreLoadedOneByOne) {
-            let values = keys.iter().map(|key| {
-                pause();
-                self.read(|model| model.load(key))
-            });
-            return values.collect();
-        }
-        let mut values = self.read(|model| answer::load(self.fault(), model, keys))?;
-        if self.has(Fault::ValuesAreCached) {
-            let mut cache = lock(&self.cache);
-            for (key, value) in keys.iter().zip(&mut values) {
-                match cache.iter().find(|(cached, _)| cached == key) {
-                    Some((_, cached)) => value.clone_from(cached),
-                    None => cache.push((key.clone(), value.clone())),
-                }
-            }
-        }
-        self.handle.work("load", keys.len() as u64, 0);
-        Ok(values)
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&StateKey>,
-        limit: Limit,
-    ) -> Result<Batch<StateEntry, StateKey>> {
-        self.read(|model| walk::list(self.fault(), model, prefix, after, limit))
-    }
-}
-
-impl SyncStore for ControlStore {
-    fn space(&self) -> &SpaceName {
-        &self.space
-    }
-
-    async fn apply(&self, page: Page) -> Result<Applied> {
+    async fn apply_page(&self, page: Page) -> Result<Applied> {
         let mut page = input::taken(self.fault(), page)?;
         match self.fault() {
             Some(Fault::PreconditionCheckedBeforeTheTransaction) => {
@@ -255,6 +212,81 @@ impl SyncStore for ControlStore {
         }
     }
 
+    fn apply_in_parts(&self, parts: impl IntoIterator<Item = Page>) -> Result<Applied> {
+        let mut whole = Applied::default();
+        for part in parts {
+            let applied = self.transact(&part)?;
+            transaction::join(&mut whole, applied);
+            pause();
+        }
+        Ok(whole)
+    }
+}
+
+impl SyncState for ControlStore {
+    async fn load(&self, key: &StateKey) -> Result<Option<Bytes>> {
+        Ok(self
+            .load_many(std::slice::from_ref(key))
+            .await?
+            .pop()
+            .flatten())
+    }
+
+    async fn load_many(&self, keys: &[StateKey]) -> Result<Vec<Option<Bytes>>> {
+        if self.has(Fault::KeysAreLoadedOneByOne) {
+            let values = keys.iter().map(|key| {
+                pause();
+                self.read(|model| model.load(key))
+            });
+            return values.collect();
+        }
+        let mut values = self.read(|model| answer::load(self.fault(), model, keys))?;
+        if self.has(Fault::ValuesAreHandedOut) {
+            let mut cache = lock(&self.cache);
+            for (key, value) in keys.iter().zip(&mut values) {
+                if cache.contains(&(key.clone(), None)) {
+                    *value = None;
+                }
+                cache.push((key.clone(), None));
+            }
+        }
+        if self.has(Fault::ValuesAreCached) {
+            let mut cache = lock(&self.cache);
+            for (key, value) in keys.iter().zip(&mut values) {
+                match cache.iter().find(|(cached, _)| cached == key) {
+                    Some((_, cached)) => value.clone_from(cached),
+                    None => cache.push((key.clone(), value.clone())),
+                }
+            }
+        }
+        self.handle.work("load", keys.len() as u64, 0);
+        Ok(values)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&StateKey>,
+        limit: Limit,
+    ) -> Result<Batch<StateEntry, StateKey>> {
+        self.read(|model| walk::list(self.fault(), model, prefix, after, limit))
+    }
+}
+
+impl SyncStore for ControlStore {
+    fn space(&self) -> &SpaceName {
+        &self.space
+    }
+
+    async fn apply(&self, page: Page) -> Result<Applied> {
+        self.apply_page(page)
+            .await
+            .map_err(|error| match self.fault() {
+                Some(Fault::ErrorsAreAnonymous) => error,
+                _ => error.of_backend(Control::NAME).during("apply"),
+            })
+    }
+
     async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
         if self.has(Fault::IdsAreReadOneByOne) {
             let mut rows = Vec::new();
@@ -272,6 +304,7 @@ impl SyncStore for ControlStore {
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {
+        self.handle.work("known", ids.len() as u64, 0);
         self.read(|model| {
             let known = ids.iter().map(|id| answer::known(self.fault(), model, *id));
             known.collect()
@@ -285,8 +318,7 @@ impl SyncStore for ControlStore {
         limit: Limit,
     ) -> Result<Batch<Row, TimeKey>> {
         if self.has(Fault::IndexAndPayloadReadApart) {
-            let Batch { items, next } =
-                self.read(|model| model.scan_keys(range, after, limit))?;
+            let Batch { items, next } = self.read(|model| model.scan_keys(range, after, limit))?;
             pause();
             let ids: Vec<OpId> = items.iter().map(|key| key.id).collect();
             let part = self.read(|model| model.get(&ids, usize::MAX))?;
@@ -382,16 +414,20 @@ impl SyncStore for ControlStore {
 
     async fn stats(&self) -> Result<Stats> {
         let stats = self.read(|model| answer::stats(self.disk(), model, &self.base))?;
-        let read = if self.has(Fault::StatsCountsRows) { stats.total } else { 1 };
+        let read = if self.has(Fault::StatsCountsRows) {
+            stats.total
+        } else {
+            1
+        };
         self.handle.work("stats", read, 0);
         Ok(stats)
     }
 
     async fn prune(&self, up_to: Seq) -> Result<Pruned> {
         let fault = self.fault();
-        let pruned = self
-            .disk()
-            .write(&self.space, |model| Ok(transaction::prune(fault, model, up_to)))?;
+        let pruned = self.disk().write(&self.space, |model| {
+            Ok(transaction::prune(fault, model, up_to))
+        })?;
         self.wake();
         Ok(pruned)
     }

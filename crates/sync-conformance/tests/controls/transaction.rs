@@ -2,11 +2,10 @@
 
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
 
 use sync_conformance::model::Model;
 use sync_core::{
-    Applied, BackfillOutcome, Error, ErrorKind, Known, Limit, OpId, Operation, Page,
+    Applied, Backfill, BackfillOutcome, Error, ErrorKind, Known, Limit, OpId, Operation, Page,
     Pruned, Result, Seq, SeqRange, TimeRange, TombstoneReason, UpsertOutcome,
 };
 
@@ -58,7 +57,10 @@ pub(crate) fn act(
             let deletes = std::mem::take(&mut page.deletes);
             let mut copy = model.clone();
             let mut applied = copy.apply(&page)?;
-            let late = Page { deletes, ..Page::new() };
+            let late = Page {
+                deletes,
+                ..Page::new()
+            };
             join(&mut applied, copy.apply(&late)?);
             *model = copy;
             Ok(applied)
@@ -90,6 +92,12 @@ pub(crate) fn act(
                 let _ = model.apply(&page);
             }
         }),
+        Some(Fault::ConflictNamesOneKey) => {
+            model.apply(&page).map_err(|error| match error.kind() {
+                ErrorKind::Conflict(found) => Error::conflict(found[..1].to_vec()),
+                _ => error,
+            })
+        }
         Some(Fault::RefusedPageCreatesTheSpace) => model.apply(&page).or_else(|error| {
             if before.epoch.is_none() {
                 // Not rolled back: the error comes from a second transaction.
@@ -115,7 +123,9 @@ fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
         return Ok(());
     };
     let standing = |id: OpId| match model.known(id) {
-        Known::Tombstoned { reason, source_seq, .. } => Some((reason, source_seq)),
+        Known::Tombstoned {
+            reason, source_seq, ..
+        } => Some((reason, source_seq)),
         _ => None,
     };
     let live = |id: OpId| model.row(id).map(|row| row.operation.clone());
@@ -140,14 +150,21 @@ fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
         }
         Fault::AnyUpsertRevives => {
             let passing = page.upserts.iter().map(|operation| operation.id);
-            page.lifts.extend(passing.filter(|id| standing(*id).is_some()).collect::<Vec<_>>());
+            page.lifts.extend(
+                passing
+                    .filter(|id| standing(*id).is_some())
+                    .collect::<Vec<_>>(),
+            );
         }
         Fault::DivergentRecordSetsTheOrder if !page.replace => {
             for operation in &page.upserts {
                 if let (Some(row), Some(order)) = (live(operation.id), operation.sync_order)
                     && row.digest() != operation.digest()
                 {
-                    *page = std::mem::take(page).backfill(operation.id, order);
+                    page.backfills.push(Backfill {
+                        id: operation.id,
+                        sync_order: order,
+                    });
                 }
             }
         }
@@ -161,8 +178,8 @@ fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
         Fault::DeletesIgnoreTheOrder => {
             let below: Vec<_> = page.deletes.clone();
             for (n, delete) in below.into_iter().enumerate().rev() {
-                let superseded = live(delete.id)
-                    .is_some_and(|row| row.sync_order >= delete.source_seq);
+                let superseded =
+                    live(delete.id).is_some_and(|row| row.sync_order >= delete.source_seq);
                 if superseded && delete.source_seq.is_some() {
                     page.deletes[n].source_seq = None;
                 }
@@ -191,7 +208,9 @@ fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
         Fault::AnOrderIsMoved => {
             for operation in &page.upserts {
                 if let Some(order) = operation.sync_order
-                    && live(operation.id).is_some_and(|row| row.digest() == operation.digest())
+                    && model
+                        .row(operation.id)
+                        .is_some_and(|row| row.operation.digest() == operation.digest())
                 {
                     model.move_order(operation.id, order);
                 }
@@ -201,14 +220,18 @@ fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
             let mut ids: Vec<_> = page.upserts.iter().map(|operation| operation.id).collect();
             ids.sort_unstable();
             if ids.windows(2).any(|pair| pair[0] == pair[1]) {
-                return Err(Error::new(ErrorKind::Failed)
-                    .with_message("cannot affect row a second time"));
+                return Err(
+                    Error::new(ErrorKind::Failed).with_message("cannot affect row a second time")
+                );
             }
         }
         Fault::ResetKeepsTheState if page.reset => {
-            let kept = model.state().iter().fold(Page::new(), |kept, (key, value)| {
-                kept.set(key.clone(), value.clone())
-            });
+            let kept = model
+                .state()
+                .iter()
+                .fold(Page::new(), |kept, (key, value)| {
+                    kept.set(key.clone(), value.clone())
+                });
             page.state.splice(0..0, kept.state);
         }
         _ => {}
@@ -238,29 +261,45 @@ fn settle(
             page.reset = false;
             *applied = model.apply(&page)?;
         }
+        Some(Fault::EmptyPageCreatesTheSpace) if before.epoch.is_none() => {
+            model.set_epoch(sync_core::Epoch::random()?);
+        }
         Some(Fault::CountersDrift) => {
-            disk.drift.fetch_add(applied.totals().replaced, Ordering::SeqCst);
+            disk.drift
+                .fetch_add(applied.totals().replaced, Ordering::SeqCst);
         }
-        Some(Fault::BackfillMintsASeq)
-            if applied.backfills.contains(&BackfillOutcome::Ordered) =>
-        {
+        Some(Fault::BackfillMintsASeq) if applied.backfills.contains(&BackfillOutcome::Ordered) => {
             let minted = seq(model.stats().head.value() + 1);
             model.set_head(minted);
-            applied.seqs.get_or_insert(SeqRange { first: minted, last: minted }).last = minted;
+            applied
+                .seqs
+                .get_or_insert(SeqRange {
+                    first: minted,
+                    last: minted,
+                })
+                .last = minted;
         }
-        Some(Fault::UnchangedMintsASeq)
-            if applied.upserts.contains(&UpsertOutcome::Unchanged) =>
-        {
+        Some(Fault::UnchangedMintsASeq) if applied.upserts.contains(&UpsertOutcome::Unchanged) => {
             let minted = seq(model.stats().head.value() + 1);
             model.set_head(minted);
-            applied.seqs.get_or_insert(SeqRange { first: minted, last: minted }).last = minted;
+            applied
+                .seqs
+                .get_or_insert(SeqRange {
+                    first: minted,
+                    last: minted,
+                })
+                .last = minted;
         }
         Some(Fault::OutcomesAreGrouped) => {
-            applied.upserts.sort_by_key(|outcome| *outcome == UpsertOutcome::Unchanged);
+            applied
+                .upserts
+                .sort_by_key(|outcome| *outcome == UpsertOutcome::Unchanged);
             applied.deletes.sort_by_key(|outcome| *outcome as u8);
         }
         Some(Fault::UnknownDeletesHaveNoOutcome) => {
-            applied.deletes.retain(|outcome| *outcome != sync_core::DeleteOutcome::Unknown);
+            applied
+                .deletes
+                .retain(|outcome| *outcome != sync_core::DeleteOutcome::Unknown);
         }
         _ => {}
     }
@@ -281,20 +320,48 @@ pub(crate) fn prune(fault: Option<Fault>, model: &mut Model, up_to: Seq) -> Prun
 
 /// The page in pieces of at most `rows` operations, the state in the last.
 pub(crate) fn chunks(page: Page, rows: usize) -> Vec<Page> {
-    let Page { preconditions, reset, lifts, deletes, upserts, backfills, state, replace, revive } =
-        page;
-    let mut parts = vec![Page { preconditions, reset, lifts, ..Page::new() }];
+    let Page {
+        preconditions,
+        reset,
+        lifts,
+        deletes,
+        upserts,
+        backfills,
+        state,
+        replace,
+        revive,
+    } = page;
+    let mut parts = vec![Page {
+        preconditions,
+        reset,
+        lifts,
+        ..Page::new()
+    }];
     for deletes in deletes.chunks(rows) {
-        parts.push(Page { deletes: deletes.to_vec(), ..Page::new() });
+        parts.push(Page {
+            deletes: deletes.to_vec(),
+            ..Page::new()
+        });
     }
     for upserts in upserts.chunks(rows) {
         let upserts = upserts.to_vec();
-        parts.push(Page { upserts, replace, revive, ..Page::new() });
+        parts.push(Page {
+            upserts,
+            replace,
+            revive,
+            ..Page::new()
+        });
     }
     for backfills in backfills.chunks(rows) {
-        parts.push(Page { backfills: backfills.to_vec(), ..Page::new() });
+        parts.push(Page {
+            backfills: backfills.to_vec(),
+            ..Page::new()
+        });
     }
-    parts.push(Page { state, ..Page::new() });
+    parts.push(Page {
+        state,
+        ..Page::new()
+    });
     parts
 }
 
@@ -314,7 +381,11 @@ pub(crate) fn join(whole: &mut Applied, part: Applied) {
 
 /// The highest seq that a row or tombstone has.
 fn newest(model: &Model) -> Seq {
-    let rows = model.scan_time(TimeRange::ALL, None, Limit::rows(usize::MAX).bytes(usize::MAX));
+    let rows = model.scan_time(
+        TimeRange::ALL,
+        None,
+        Limit::rows(usize::MAX).bytes(usize::MAX),
+    );
     let rows = rows.items.iter().map(|row| row.seq);
     let tombstones = model.tombstones().map(|(seq, _)| seq);
     rows.chain(tombstones).max().unwrap_or(Seq::ZERO)
@@ -323,4 +394,3 @@ fn newest(model: &Model) -> Seq {
 pub(crate) fn seq(value: u64) -> Seq {
     Seq::new(value).unwrap_or(Seq::MAX)
 }
-

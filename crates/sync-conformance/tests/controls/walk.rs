@@ -30,7 +30,11 @@ pub(crate) fn time(
     let after = cursor(disk.fault, after);
     let batch = model.scan_time(range, after, asked(disk.fault, limit));
     let batch = ended(disk.fault, batch, limit, |after| {
-        model.scan_time(range, Some(after), Limit::rows(1)).items.first().map(key)
+        model
+            .scan_time(range, Some(after), Limit::rows(1))
+            .items
+            .first()
+            .map(key)
     });
     hidden(disk.fault, batch)
 }
@@ -51,7 +55,9 @@ pub(crate) fn keys(
     let after = cursor(disk.fault, after);
     let mut batch = model.scan_keys(range, after, asked(disk.fault, limit));
     if disk.has(Fault::KeysOfDeletedRowsStay) && after.is_none() && batch.next.is_none() {
-        let gone = model.tombstones().filter(|(_, tombstone)| model.row(tombstone.id).is_none());
+        let gone = model
+            .tombstones()
+            .filter(|(_, tombstone)| model.row(tombstone.id).is_none());
         let gone = gone.filter_map(|(_, tombstone)| Some((tombstone.ts?, tombstone.id)));
         batch.items.extend(gone.map(|(ts, id)| TimeKey { ts, id }));
         batch.items.sort();
@@ -91,7 +97,11 @@ pub(crate) fn order(
         _ => {
             let batch = model.scan_order(after, asked(fault, limit));
             ended(fault, batch, limit, |after| {
-                model.scan_order(Some(after), Limit::rows(1)).items.first().map(key)
+                model
+                    .scan_order(Some(after), Limit::rows(1))
+                    .items
+                    .first()
+                    .map(key)
             })
         }
     }
@@ -112,7 +122,9 @@ pub(crate) fn object(
             Some(Fault::ObjectIsAPrefix) => found.as_bytes().starts_with(object.as_bytes()),
             Some(Fault::ObjectIsText) => folded(found) == folded(object),
             Some(Fault::ObjectIsCut) => {
-                let cut = |object: &Object| object.as_bytes()[..object.as_bytes().len().min(255)].to_vec();
+                let cut = |object: &Object| {
+                    object.as_bytes()[..object.as_bytes().len().min(255)].to_vec()
+                };
                 cut(found) == cut(object)
             }
             _ => found == object,
@@ -170,9 +182,10 @@ pub(crate) fn list(
             let fold = |key: &StateKey| (key.as_str().to_lowercase(), key.clone());
             sorted(entries, after, limit, key, |a, b| fold(a).cmp(&fold(b)))
         }
-        Some(Fault::EmptyPrefixIsNothing) if prefix.is_empty() => {
-            Batch { items: Vec::new(), next: None }
-        }
+        Some(Fault::EmptyPrefixIsNothing) if prefix.is_empty() => Batch {
+            items: Vec::new(),
+            next: None,
+        },
         _ => {
             let batch = model.list(prefix, after, asked(fault, limit));
             ended(fault, batch, limit, |after| {
@@ -188,12 +201,16 @@ fn like(pattern: &str, text: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
         None => true,
-        Some('%') => text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| {
-            like(rest.as_str(), &text[at..])
-        }),
+        Some('%') => text
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([text.len()])
+            .any(|at| like(rest.as_str(), &text[at..])),
         Some(wanted) => {
             let mut found = text.chars();
-            let fits = found.next().is_some_and(|found| wanted == '_' || wanted == found);
+            let fits = found
+                .next()
+                .is_some_and(|found| wanted == '_' || wanted == found);
             fits && like(rest.as_str(), found.as_str())
         }
     }
@@ -202,9 +219,10 @@ fn like(pattern: &str, text: &str) -> bool {
 fn bounds(fault: Option<Fault>, range: TimeRange) -> TimeRange {
     let TimeRange { from, to } = range;
     match fault {
-        Some(Fault::RangeEndIsExclusive) => {
-            TimeRange { from, to: Ts::new(to.value().wrapping_sub(1)).unwrap_or(to) }
-        }
+        Some(Fault::RangeEndIsExclusive) => TimeRange {
+            from,
+            to: Ts::new(to.value().wrapping_sub(1)).unwrap_or(to),
+        },
         Some(Fault::InvertedRangeIsTurned) if from > to => TimeRange { from: to, to: from },
         _ => range,
     }
@@ -212,9 +230,10 @@ fn bounds(fault: Option<Fault>, range: TimeRange) -> TimeRange {
 
 fn cursor(fault: Option<Fault>, after: Option<TimeKey>) -> Option<TimeKey> {
     match fault {
-        Some(Fault::TimeCursorIsTheTimeAlone) => {
-            after.map(|after| TimeKey { id: OpId::new([0xff; 32]), ..after })
-        }
+        Some(Fault::TimeCursorIsTheTimeAlone) => after.map(|after| TimeKey {
+            id: OpId::new([0xff; 32]),
+            ..after
+        }),
         Some(Fault::TimeCursorIsInclusive) => after.map(|after| TimeKey {
             ts: Ts::new(after.ts.value().wrapping_sub(1)).unwrap_or(after.ts),
             id: OpId::new([0xff; 32]),
@@ -244,7 +263,9 @@ fn ended<Item, Cursor: Clone>(
     match fault {
         Some(Fault::ShortPageIsTheEnd) if short => batch.next = None,
         Some(Fault::ByteBudgetSkipsARow) if short => {
-            batch.next = batch.next.map(|next| following(next.clone()).unwrap_or(next));
+            batch.next = batch
+                .next
+                .map(|next| following(next.clone()).unwrap_or(next));
         }
         _ => {}
     }
