@@ -7,11 +7,11 @@ use rusqlite::{
 use sync_core::rules::{self, Deletable, Grave, Policy, Record, Standing};
 use sync_core::{
     Applied, Backfill, BackfillOutcome, Bytes, Delete, DeleteOutcome, Digest, Error, ErrorKind,
-    LiftOutcome, Mismatch, Object, OpId, Operation, Page, Precondition, Result, Seq, SeqRange,
-    SpaceName, StateChange, SyncOrder, TombstoneReason, Ts, UpsertOutcome,
+    LiftOutcome, Mismatch, Object, OpId, Operation, Precondition, Result, Seq, SeqRange, SpaceName,
+    StateChange, SyncOrder, TombstoneReason, Ts, UpsertOutcome,
 };
 
-use crate::digests::{self, Digests};
+use crate::digests::Digested;
 use crate::error::{corrupt, failed};
 use crate::space::{Space, optional_position, position};
 use crate::{NAME, SqliteConfig};
@@ -30,14 +30,14 @@ pub(crate) fn apply(
     connection: &mut Connection,
     config: &SqliteConfig,
     name: &SpaceName,
-    page: &Page,
+    page: &Digested,
 ) -> Result<Written> {
     boundary(config, "begin")?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed("apply"))?;
     let mut writing = Writing::begin(&transaction, config, name)?;
-    let applied = digests::beside(&page.upserts, |digests| writing.page(page, digests))?;
+    let applied = writing.page(page)?;
     let changed = writing.changed;
     if changed {
         boundary(config, "space")?;
@@ -54,7 +54,7 @@ pub(crate) fn apply(
     Ok(Written {
         applied,
         changed,
-        garbage: changed && page.reset,
+        garbage: changed && page.page().reset,
     })
 }
 
@@ -105,6 +105,8 @@ struct Writing<'t> {
     statements: Statements<'t>,
     /// The last id was present: look first next time, instead of trying to insert.
     expect_present: bool,
+    /// The last row had no order: try to set one next time, instead of looking first.
+    expect_unordered: bool,
 }
 
 /// The statements that run once for each operation.
@@ -113,6 +115,7 @@ struct Statements<'t> {
     look_up: CachedStatement<'t>,
     grave: CachedStatement<'t>,
     set_order: CachedStatement<'t>,
+    fill_order: CachedStatement<'t>,
 }
 
 /// A row, as far as an upsert or backfill asks for it.
@@ -138,6 +141,7 @@ impl<'t> Writing<'t> {
                 changed: false,
                 statements: Statements::prepare(transaction)?,
                 expect_present: false,
+                expect_unordered: true,
             })
         };
         let mut writing = begin().map_err(failed("apply"))?;
@@ -145,7 +149,8 @@ impl<'t> Writing<'t> {
         Ok(writing)
     }
 
-    fn page(&mut self, page: &Page, mut digests: Digests<'_>) -> Result<Applied> {
+    fn page(&mut self, digested: &Digested) -> Result<Applied> {
+        let page = digested.page();
         self.check_preconditions(&page.preconditions)?;
         if page.reset {
             self.boundary("reset")?;
@@ -169,10 +174,9 @@ impl<'t> Writing<'t> {
             .iter()
             .map(|delete| self.delete(delete))
             .collect::<Result<_>>()?;
-        let upserts = page
-            .upserts
-            .iter()
-            .map(|operation| self.upsert(operation, digests.next_of(operation), policy))
+        let upserts = digested
+            .upserts()
+            .map(|(operation, digest)| self.upsert(operation, digest, policy))
             .collect::<Result<_>>()?;
         let backfills = page
             .backfills
@@ -483,6 +487,11 @@ impl<'t> Writing<'t> {
 
     fn backfill(&mut self, backfill: Backfill) -> Result<BackfillOutcome> {
         self.boundary("backfill")?;
+        // The update itself finds the row and its absent order, which saves the look-up while
+        // every row is one that waits for its order.
+        if self.expect_unordered && self.fill_order(backfill)? {
+            return Ok(BackfillOutcome::Ordered);
+        }
         let present = self.find(backfill.id).map_err(failed("apply"))?;
         let standing = match &present {
             Some(row) => Standing::Live(row.sync_order),
@@ -492,10 +501,31 @@ impl<'t> Writing<'t> {
                 .map_or(Standing::Unknown, Standing::Tombstoned),
         };
         let outcome = rules::backfill(&standing, backfill.sync_order);
+        self.expect_unordered = outcome == BackfillOutcome::Ordered;
         if let (BackfillOutcome::Ordered, Some(row)) = (outcome, present) {
             self.set_order(&row, Some(backfill.sync_order))?;
         }
         Ok(outcome)
+    }
+
+    /// Sets the order of a row that has none; false where there is no such row.
+    fn fill_order(&mut self, backfill: Backfill) -> Result<bool> {
+        let Some(space) = &mut self.space else {
+            return Ok(false);
+        };
+        boundary(self.config, "order")?;
+        let filled = self
+            .statements
+            .fill_order
+            .execute(params![
+                space.incarnation,
+                backfill.id.as_bytes(),
+                backfill.sync_order.as_i64()
+            ])
+            .map_err(failed("apply"))?;
+        space.ordered += filled as u64;
+        self.changed |= filled > 0;
+        Ok(filled > 0)
     }
 
     fn change_state(&mut self, change: &StateChange) -> Result<()> {
@@ -611,6 +641,10 @@ impl<'t> Statements<'t> {
             )?,
             set_order: connection
                 .prepare_cached("UPDATE operation SET sync_order = ?2 WHERE rid = ?1")?,
+            fill_order: connection.prepare_cached(
+                "UPDATE operation SET sync_order = ?3
+                 WHERE incarnation = ?1 AND id = ?2 AND sync_order IS NULL",
+            )?,
         })
     }
 }

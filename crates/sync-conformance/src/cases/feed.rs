@@ -61,7 +61,7 @@ pub(crate) fn a_seq_is_never_used_again<H: Harness>(rig: &Rig<'_, H>) -> Verdict
 pub(crate) fn seqs_of_a_page_rise_in_the_order_it_acts<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let (_db, space) = rig.space()?;
     let _ = space.apply(page_of(0..10))?;
-    let head = space.stats()?.head.value();
+    let head = space.stats()?.head;
     let mut other = op(5);
     other.ts = ts(1);
     // Ids are in no order of their own: 8, 2, 9 deleted, then 20 and 11 inserted, 5 replaced.
@@ -76,12 +76,21 @@ pub(crate) fn seqs_of_a_page_rise_in_the_order_it_acts<H: Harness>(rig: &Rig<'_,
     let cursor = FeedCursor::After {
         epoch: epoch_of(&space)?,
         floor: Seq::ZERO,
-        seq: seq(head),
+        seq: head,
     };
+    let Some(minted) = applied.seqs else {
+        fail!("a page that deletes and inserts minted no seq");
+    };
+    ensure!(
+        minted.first > head,
+        "the page minted {}, the head was {head}",
+        minted.first
+    );
     let entries = space.entries(cursor, MANY)?;
+    let place = |seq: Seq| seq.value() + 1 - minted.first.value();
     let found: Vec<_> = entries
         .iter()
-        .map(|entry| (entry.seq.value() - head, entry.id, is_live(entry)))
+        .map(|entry| (place(entry.seq), entry.id, is_live(entry)))
         .collect();
     let expected = [
         (1, id(8), false),
@@ -96,21 +105,10 @@ pub(crate) fn seqs_of_a_page_rise_in_the_order_it_acts<H: Harness>(rig: &Rig<'_,
     ensure_eq!(
         found,
         expected,
-        "(seq above the head, id, live) of the page's entries"
+        "(place in the page, id, live) of the page's entries"
     );
-    let range = applied
-        .seqs
-        .map(|range| (range.first.value() - head, range.last.value() - head));
-    ensure_eq!(
-        range,
-        Some((1, 8)),
-        "the range of seqs the page says it minted"
-    );
-    ensure_eq!(
-        space.stats()?.head,
-        seq(head + 8),
-        "the head after the page"
-    );
+    ensure_eq!(minted.count(), 8, "seqs the page says it minted");
+    ensure_eq!(space.stats()?.head, minted.last, "the head after the page");
     Ok(())
 }
 
@@ -245,13 +243,10 @@ pub(crate) fn a_reader_is_pruned_exactly_when_the_floor_rose_past_it<H: Harness>
     rig: &Rig<'_, H>,
 ) -> Verdict {
     let (_db, space) = rig.space()?;
-    // Seqs 1 to 20 are rows; 21 to 30 are the tombstones of the first ten.
-    let _ = space.apply(page_of(0..20))?;
-    let page = (0..10).fold(Page::new(), |page, n| page.delete(removed(id(n))));
-    let _ = space.apply(page)?;
-    let base = space.stats()?.head.value() - 30;
+    let places = rows_and_tombstones(&space)?;
+    let at = |place: usize| places.get(place).copied().unwrap_or(Seq::MAX);
     let epoch = epoch_of(&space)?;
-    let floor = seq(base + 25);
+    let floor = at(25);
     let pruned = space.prune(floor)?;
     ensure_eq!(
         (pruned.floor, pruned.dropped),
@@ -259,7 +254,7 @@ pub(crate) fn a_reader_is_pruned_exactly_when_the_floor_rose_past_it<H: Harness>
         "(floor, dropped) of a prune"
     );
     ensure_eq!(
-        space.prune(seq(base + 22))?.floor,
+        space.prune(at(22))?.floor,
         floor,
         "the floor after a lower prune"
     );
@@ -273,8 +268,8 @@ pub(crate) fn a_reader_is_pruned_exactly_when_the_floor_rose_past_it<H: Harness>
         for seen in 0..=30 {
             let cursor = FeedCursor::After {
                 epoch,
-                floor: seq(if began == 0 { 0 } else { base + began }),
-                seq: seq(base + seen),
+                floor: at(began),
+                seq: at(seen),
             };
             let answer = space.feed(cursor, MANY, Payloads::Skip);
             if seen < 25 && began < 25 {
@@ -286,12 +281,9 @@ pub(crate) fn a_reader_is_pruned_exactly_when_the_floor_rose_past_it<H: Harness>
                 ensure_eq!(found, floor, "the floor an error names");
                 continue;
             }
-            let expected: Vec<u64> = (11..=20).chain(26..=30).filter(|seq| *seq > seen).collect();
-            let found: Vec<u64> = answer?
-                .entries
-                .iter()
-                .map(|entry| entry.seq.value() - base)
-                .collect();
+            let left = (11..=20).chain(26..=30).filter(|place| *place > seen);
+            let expected: Vec<Seq> = left.map(at).collect();
+            let found: Vec<Seq> = answer?.entries.iter().map(|entry| entry.seq).collect();
             ensure_eq!(
                 found,
                 expected,
@@ -302,16 +294,32 @@ pub(crate) fn a_reader_is_pruned_exactly_when_the_floor_rose_past_it<H: Harness>
     space.audit()
 }
 
+/// Rows at the places 1 to 20 and the tombstones of the first ten of them at 21 to 30, by place;
+/// the place 0 is before all of them.
+fn rows_and_tombstones<H: Harness>(space: &Space<'_, H>) -> Verdict<Vec<Seq>> {
+    let deletes = (0..10).fold(Page::new(), |page, n| page.delete(removed(id(n))));
+    let mut places = vec![Seq::ZERO];
+    for page in [page_of(0..20), deletes] {
+        if let Some(minted) = space.apply(page)?.seqs {
+            places.extend((minted.first.value()..=minted.last.value()).map(seq));
+        }
+    }
+    ensure_eq!(
+        places.len(),
+        31,
+        "seqs of 20 rows and 10 deletes, and the beginning"
+    );
+    Ok(places)
+}
+
 /// The floor is in the middle of the log, and rises once more while the reader is on its way.
 pub(crate) fn a_reader_from_the_beginning_always_reaches_the_head<H: Harness>(
     rig: &Rig<'_, H>,
 ) -> Verdict {
     let (_db, space) = rig.space()?;
-    let _ = space.apply(page_of(0..20))?;
-    let page = (0..10).fold(Page::new(), |page, n| page.delete(removed(id(n))));
-    let _ = space.apply(page)?;
-    let base = space.stats()?.head.value() - 30;
-    let _ = space.prune(seq(base + 23))?;
+    let places = rows_and_tombstones(&space)?;
+    let at = |place: usize| places.get(place).copied().unwrap_or(Seq::MAX);
+    let _ = space.prune(at(23))?;
     let mut follower = Follower::new(FeedCursor::Beginning);
     while follower.step(&space, Limit::rows(1), Payloads::Skip)? {}
     ensure_eq!(
@@ -334,7 +342,7 @@ pub(crate) fn a_reader_from_the_beginning_always_reaches_the_head<H: Harness>(
         pruned.step(&space, Limit::rows(1), Payloads::Skip)?;
     }
     // The late one has seen 10 rows and tombstones 24 and 25; the other one stands at row 13.
-    let _ = space.prune(seq(base + 25))?;
+    let _ = space.prune(at(25))?;
     while late.step(&space, Limit::rows(1), Payloads::Skip)? {}
     ensure_eq!(
         late.entries.len(),

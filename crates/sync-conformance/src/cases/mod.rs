@@ -18,9 +18,12 @@ mod identity;
 mod paging;
 mod restart;
 mod schema;
+mod script;
 mod size;
+mod source_log;
 mod spaces;
 mod state;
+mod table;
 
 macro_rules! list {
     // The dollar sign comes in from outside, so that the inner macro can have variables.
@@ -136,6 +139,19 @@ list! { $
         "28" ids_are_told_apart_by_every_byte;
         "29a" returned_values_are_copies;
         "29b" look_ups_answer_in_request_order;
+    }
+    table {
+        "30a" every_line_of_the_table_holds_in_a_page_of_its_own;
+        "30b" every_line_of_the_table_holds_in_one_page_of_all;
+        "31a" a_tombstone_keeps_an_id_away;
+        "31c" a_lift_takes_back_the_veto_and_keeps_the_entry;
+    }
+    source_log {
+        "31b" a_sources_actions_end_the_same_in_any_order;
+    }
+    script {
+        "M1" random_pages_do_what_the_model_does;
+        "M2" the_recorded_script_gives_the_recorded_dump;
     }
     paging {
         "32a" a_walk_sees_every_row_that_stands_once_whatever_is_written;
