@@ -144,6 +144,13 @@ impl Model {
         self.newest_tombstone.clear();
     }
 
+    /// Lets every lifted tombstone stand again, which no store may do.
+    pub fn forget_lifts(&mut self) {
+        for tombstone in self.tombstones.values_mut() {
+            tombstone.lifted = false;
+        }
+    }
+
     /// Moves a row to another sync order, which no store may do.
     pub fn move_order(&mut self, id: OpId, sync_order: SyncOrder) {
         if let Some(row) = self.rows.get_mut(&id)

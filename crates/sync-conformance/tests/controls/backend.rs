@@ -70,6 +70,7 @@ fn restart(disk: &Disk) -> Result<()> {
     for model in content.spaces.values_mut() {
         match disk.fault {
             Some(Fault::TombstonesLostOnReopen) => model.forget_tombstones(),
+            Some(Fault::LiftsLostOnReopen) => model.forget_lifts(),
             Some(Fault::EpochNewOnReopen) => model.set_epoch(Epoch::random()?),
             Some(Fault::EmptyValuesLostOnReopen) => {
                 let empty = model.state().iter().filter(|(_, value)| value.is_empty());

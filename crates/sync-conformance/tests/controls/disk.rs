@@ -76,7 +76,11 @@ impl Disk {
         }
         let mut model = Model::new();
         let written = write(&mut model);
-        if written.is_err() && !self.has(Fault::RefusedPageCreatesTheSpace) {
+        let rolled_back = !matches!(
+            self.fault,
+            Some(Fault::RefusedPageCreatesTheSpace | Fault::PreconditionCheckedAfterTheRows)
+        );
+        if written.is_err() && rolled_back {
             return written;
         }
         if model.stats().epoch.is_some() {

@@ -115,6 +115,8 @@ controls! {
 
     /// Tombstones live in memory.
     TombstonesLostOnReopen tombstones_lost_on_reopen ["9a"];
+    /// Lifts live in memory.
+    LiftsLostOnReopen lifts_lost_on_reopen ["9a"];
     /// Counters are those of this process.
     CountersKeptInMemory counters_kept_in_memory ["9a", "39"];
     /// A restart is taken for a new history.
@@ -214,27 +216,27 @@ controls! {
     /// The same record again makes an entry.
     UnchangedMintsASeq unchanged_mints_a_seq ["25"];
     /// An order that stands gives way.
-    AnOrderIsMoved an_order_is_moved ["24"];
+    AnOrderIsMoved an_order_is_moved ["27", "30a"];
     /// A source seq is not compared with an order.
-    ReviveIgnoresTheSourceSeq revive_ignores_the_source_seq ["31a", "31b", "30"];
+    ReviveIgnoresTheSourceSeq revive_ignores_the_source_seq ["31a", "31b", "30a"];
     /// What an operator decided, a source undoes.
-    OperatorTombstonesAreRevived operator_tombstones_are_revived ["31a", "30"];
+    OperatorTombstonesAreRevived operator_tombstones_are_revived ["31a"];
     /// Tombstones do not keep anybody out.
-    AnyUpsertRevives any_upsert_revives ["31a", "30"];
+    AnyUpsertRevives any_upsert_revives ["31a", "30a"];
     /// A delete of another object takes the row.
-    DeletesIgnoreTheObject deletes_ignore_the_object ["30", "27"];
+    DeletesIgnoreTheObject deletes_ignore_the_object ["30a", "30b", "27"];
     /// A delete from before the row takes it.
-    DeletesIgnoreTheOrder deletes_ignore_the_order ["30", "27", "31b"];
+    DeletesIgnoreTheOrder deletes_ignore_the_order ["30a", "27", "31b"];
     /// Of two deletes the first one's source seq stays.
-    RepeatedDeleteIsForgotten repeated_delete_is_forgotten ["30", "31b"];
+    RepeatedDeleteIsForgotten repeated_delete_is_forgotten ["30a", "31b"];
     /// Unknown ids get no tombstone.
-    RejectIsForgotten reject_is_forgotten ["30", "27", "31b"];
+    RejectIsForgotten reject_is_forgotten ["30a", "27", "31b"];
     /// Tombstones do not say where they come from.
-    SourceSeqIsForgotten source_seq_is_forgotten ["30", "12a", "29b", "31b"];
+    SourceSeqIsForgotten source_seq_is_forgotten ["30a", "12a", "29b", "31b"];
     /// A tombstone stands for ever.
-    LiftsDoNothing lifts_do_nothing ["27", "9a", "30"];
+    LiftsDoNothing lifts_do_nothing ["27", "9a", "31c"];
     /// A row that is deleted does not come back in the same page.
-    OwnTombstoneStands own_tombstone_stands ["24", "30"];
+    OwnTombstoneStands own_tombstone_stands ["24", "30b"];
     /// An unknown id becomes a row.
     BackfillInserts backfill_inserts ["26"];
     /// The order that comes last holds.
@@ -339,7 +341,7 @@ controls! {
     /// The name is not part of the key.
     SpacesAreOne spaces_are_one ["42a"];
     /// Names that begin alike are one.
-    SpaceNamesAreCut space_names_are_cut ["42a"];
+    SpaceNamesAreCut space_names_are_cut ["42a", "42e"];
     /// State outlives a reset.
     ResetKeepsTheState reset_keeps_the_state ["42c"];
     /// What is swept is what is there.

@@ -19,11 +19,17 @@ use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use sync_conformance::{CASES, Case, Outcome, run_case};
 
 use crate::fault::{CONTROLS, Control, Fault};
 use crate::harness::ControlHarness;
+
+/// Longer than any case waits for a store that keeps silent.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The store with nothing wrong.
 mod sound {
@@ -36,10 +42,21 @@ fn judge(fault: Fault) {
         .iter()
         .find(|control| control.fault == fault)
         .unwrap();
-    let harness = ControlHarness { fault: Some(fault) };
+    // All at once: most of the time goes by in waiting for a store that keeps silent.
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let cases = control.named().map(|case| {
+            let run = scope.spawn(move || run_bounded(fault, case));
+            (case, run)
+        });
+        let running: Vec<_> = cases.collect();
+        let ended = running.into_iter();
+        ended
+            .map(|(case, run)| (case, run.join().unwrap()))
+            .collect()
+    });
     let mut unnoticed = Vec::new();
-    for case in control.named() {
-        match run_case(&harness, case) {
+    for (case, outcome) in outcomes {
+        match outcome {
             Outcome::Failed(message) => {
                 println!("{case}: {message}");
                 report(control, case, "failed");
@@ -52,6 +69,20 @@ fn judge(fault: Fault) {
         }
     }
     assert!(unnoticed.is_empty(), "{fault:?} passes {unnoticed:#?}");
+}
+
+/// Runs a case, which has to end by itself whatever the store does.
+fn run_bounded(fault: Fault, case: &'static Case) -> Outcome {
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || {
+        let harness = ControlHarness { fault: Some(fault) };
+        // Nobody listens any more where the case took too long.
+        let _ = done.send(run_case(&harness, case));
+    });
+    match outcome.recv_timeout(PATIENCE) {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("{case} does not end on {fault:?}"),
+    }
 }
 
 fn report(control: &Control, case: &Case, outcome: &str) {

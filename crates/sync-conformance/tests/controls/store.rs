@@ -54,16 +54,22 @@ impl ControlStore {
         self.disk().has(fault)
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Model) -> T) -> Result<T> {
+    fn alive(&self) -> Result<()> {
         if self.handle.dead.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Closed));
         }
+        Ok(())
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Model) -> T) -> Result<T> {
+        self.alive()?;
         Ok(self.disk().read(&self.space, read))
     }
 
     /// Applies a page in one transaction.
     fn transact(&self, page: &Page) -> Result<Applied> {
         let disk = self.disk();
+        self.alive()?;
         self.handle.at("rows")?;
         self.handle.at("state")?;
         if self.has(Fault::WakesBeforeVisible) {
