@@ -326,6 +326,7 @@ pub(crate) fn no_reader_sees_half_a_page<H: Harness>(rig: &Rig<'_, H>) -> Verdic
         let mut rounds = 0;
         while !writing.is_finished() || rounds == 0 {
             rounds += 1;
+            let before = round_of(&reader)?;
             let rows = reader.part(&wanted, limits::READ_BYTES)?.rows;
             let live: Vec<usize> = (0..)
                 .zip(rows)
@@ -335,6 +336,12 @@ pub(crate) fn no_reader_sees_half_a_page<H: Harness>(rig: &Rig<'_, H>) -> Verdic
             let from = round * ROWS as usize;
             let expected: Vec<usize> = (from..from + ROWS as usize).collect();
             ensure_eq!(live, expected, "the live rows of one get");
+            // State that moves before the rows, or behind them, is seen on one side or the other.
+            let after = round_of(&reader)?;
+            ensure!(
+                before <= round && round <= after,
+                "the rows of round {round}, between states of rounds {before} and {after}"
+            );
             let total = reader.stats()?.total;
             ensure_eq!(
                 total,
@@ -345,6 +352,17 @@ pub(crate) fn no_reader_sees_half_a_page<H: Harness>(rig: &Rig<'_, H>) -> Verdic
         finish(writing)
     })?;
     reader.audit()
+}
+
+/// The round that the state says.
+fn round_of<H: Harness>(reader: &Space<'_, H>) -> Verdict<usize> {
+    let Some(round) = reader.load(&key("round"))? else {
+        return Ok(0);
+    };
+    match String::from_utf8_lossy(&round).parse() {
+        Ok(round) => Ok(round),
+        Err(_) => fail!("the round {round:?}"),
+    }
 }
 
 /// What a test of preconditions would miss: the check belongs to the transaction that writes.
