@@ -77,8 +77,8 @@ pub(crate) fn pages_of_any_size_are_one_transaction<H: Harness>(rig: &Rig<'_, H>
         let backfills = (0..size).fold(Page::new(), |page, n| page.backfill(id(n), order(n / 2)));
         let applied = space.apply(backfills)?;
         ensure_eq!(applied.totals().ordered, size, "backfills");
-        let deletes = (0..size).fold(Page::new(), |page, n| page.delete(removed(id(n))));
-        let applied = space.apply(deletes)?;
+        let all_gone = (0..size).fold(Page::new(), |page, n| page.delete(removed(id(n))));
+        let applied = space.apply(all_gone)?;
         let deleted = applied
             .deletes
             .iter()
