@@ -13,7 +13,7 @@ mod walk;
 
 pub use case::{Case, Outcome, run_all, run_case};
 pub use cases::CASES;
-pub use harness::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power, Work, WorkSink};
+pub use harness::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power, Work, WorkMeter};
 
 #[doc(hidden)]
 pub use case::{run_case_in, run_test, run_worker};

@@ -636,7 +636,7 @@ impl<'t> Statements<'t> {
                 "SELECT rid, digest, sync_order FROM operation WHERE incarnation = ?1 AND id = ?2",
             )?,
             grave: connection.prepare_cached(
-                "SELECT seq, reason, source_seq, lifted FROM tombstone
+                "SELECT seq, reason, source_seq, lifted FROM tombstone INDEXED BY tombstone_id
                  WHERE incarnation = ?1 AND id = ?2 ORDER BY seq DESC LIMIT 1",
             )?,
             set_order: connection

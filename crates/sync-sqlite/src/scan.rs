@@ -64,7 +64,7 @@ pub(crate) fn known(
         "SELECT ts, seq, sync_order FROM operation WHERE incarnation = ?1 AND id = ?2",
     )?;
     let mut dead = connection.prepare_cached(
-        "SELECT reason, seq, source_seq, lifted FROM tombstone
+        "SELECT reason, seq, source_seq, lifted FROM tombstone INDEXED BY tombstone_id
          WHERE incarnation = ?1 AND id = ?2 ORDER BY seq DESC LIMIT 1",
     )?;
     ids.iter()

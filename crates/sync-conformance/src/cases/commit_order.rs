@@ -63,10 +63,10 @@ pub(crate) fn write<H: Harness>(db: &Db<'_, H>, argument: &str) -> Verdict {
 /// Readers that stand at the head read while single rows are committed: whatever bound a page
 /// takes, no row may come to lie behind it unseen.
 pub(crate) fn a_page_and_its_bound_come_from_one_snapshot<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
-    const PAGES: u64 = 2_000;
+    const PAGES: u64 = 1_000;
     let db = rig.fresh()?;
     let writer = db.space()?;
-    let readers = handles(&db, 3)?;
+    let readers = handles(&db, 2)?;
     let done = AtomicBool::new(false);
     let (wrote, followed) = thread::scope(|scope| {
         let done = &done;
