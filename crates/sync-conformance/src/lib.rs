@@ -20,4 +20,4 @@ pub use cases::CASES;
 pub use harness::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power, Work, WorkMeter};
 
 #[doc(hidden)]
-pub use case::{run_test, run_worker};
+pub use case::{run_case_in, run_test, run_worker};

@@ -62,7 +62,7 @@ controls! {
     /// Numbers are taken from a counter before the transaction that uses them commits.
     SequenceTakenBeforeTheCommit sequence_taken_before_the_commit ["1"];
     /// The cursor of a last page is a head that was read after the rows.
-    BoundReadAfterTheRows bound_read_after_the_rows ["1", "3"];
+    BoundReadAfterTheRows bound_read_after_the_rows ["1", "2", "3"];
     /// The feed waits for every transaction of the database, whoever's it is.
     FeedStopsAtTheOldestTransaction feed_stops_at_the_oldest_transaction ["4"];
     /// Every page walks over what an open transaction keeps from being cleaned up.
@@ -115,6 +115,8 @@ controls! {
 
     /// Tombstones live in memory.
     TombstonesLostOnReopen tombstones_lost_on_reopen ["9a"];
+    /// Pages are answered, and written when there is time.
+    PagesAreWrittenBehind pages_are_written_behind ["9b"];
     /// Lifts live in memory.
     LiftsLostOnReopen lifts_lost_on_reopen ["9a"];
     /// Counters are those of this process.
@@ -137,7 +139,7 @@ controls! {
     /// A timer, and nothing else.
     ChangedOnlyPolls changed_only_polls ["11b", "11c"];
     /// Notifications stay in the handle.
-    OtherHandlesWakeNobody other_handles_wake_nobody ["11c"];
+    OtherHandlesWakeNobody other_handles_wake_nobody ["11c", "11d"];
     /// The notification is sent from inside the transaction.
     WakesBeforeVisible wakes_before_visible ["11e"];
     /// A commit between the look and the wait is lost.
@@ -154,7 +156,7 @@ controls! {
     // Transactions.
 
     /// A second transaction moves the cursor.
-    CursorWrittenAfterTheRows cursor_written_after_the_rows ["14a", "21b"];
+    CursorWrittenAfterTheRows cursor_written_after_the_rows ["14a", "14b", "21b"];
     /// A first transaction moves the cursor.
     CursorWrittenBeforeTheRows cursor_written_before_the_rows ["14a"];
     /// Another page may come between the check and the write.
@@ -345,7 +347,9 @@ controls! {
     /// State outlives a reset.
     ResetKeepsTheState reset_keeps_the_state ["42c"];
     /// What is swept is what is there.
-    SweepTakesLiveRows sweep_takes_live_rows ["42c", "42f"];
+    SweepTakesLiveRows sweep_takes_live_rows ["42c", "42d", "42f"];
+    /// How far the sweep got is known to its process alone.
+    SweepIsForgotten sweep_is_forgotten ["42d"];
     /// A space that comes again has its old epoch.
     DropKeepsTheEpoch drop_keeps_the_epoch ["42f"];
     /// Each handle's first page creates the space.
@@ -375,7 +379,7 @@ controls! {
     /// Connecting makes the schema.
     ConnectMigrates connect_migrates ["46b"];
     /// Two look for the version, and both migrate.
-    MigratesWithoutALock migrates_without_a_lock ["46c"];
+    MigratesWithoutALock migrates_without_a_lock ["46c", "46d"];
     /// A newer schema is as good as the supported one.
     NewerSchemaAccepted newer_schema_accepted ["46e"];
     /// A newer schema is made the supported one.
