@@ -73,6 +73,13 @@ pub fn run_case<H: Harness>(harness: &H, case: &Case) -> Outcome {
     run(harness, case, None)
 }
 
+/// Like [`run_case`], from a module that has a test `conformance_worker` of [`run_worker`]: the
+/// entry point of the processes that the case starts.
+#[doc(hidden)]
+pub fn run_case_in<H: Harness>(harness: &H, case: &Case, module: &'static str) -> Outcome {
+    run(harness, case, Some(WorkerTest(module)))
+}
+
 /// Runs every case, one after the other.
 pub fn run_all<H: Harness>(harness: &H) -> Vec<(Case, Outcome)> {
     CASES

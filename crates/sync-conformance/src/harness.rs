@@ -47,7 +47,7 @@ pub trait Harness: Default + Send + Sync + 'static {
     }
 
     /// [`Power::Newer`]: a database whose schema is newer than the backend supports.
-    fn from_the_future(&self) -> Result<Self::Database> {
+    fn newer(&self) -> Result<Self::Database> {
         Err(absent(Power::Newer))
     }
 }
@@ -102,12 +102,9 @@ pub trait Database: Send + Sync {
         async { Err(absent(Power::Boundaries)) }
     }
 
-    /// [`Power::Work`]: like [`connect`](Self::connect), with a sink that hears of every statement
-    /// the handle ran, before the call that ran it answers.
-    fn connect_counting(
-        &self,
-        _sink: WorkSink,
-    ) -> impl Future<Output = Result<Self::Backend>> + Send {
+    /// [`Power::Work`]: like [`connect`](Self::connect), with a meter that says what the handle's
+    /// statements cost.
+    fn connect_counting(&self) -> impl Future<Output = Result<(Self::Backend, WorkMeter)>> + Send {
         async { Err(absent(Power::Work)) }
     }
 
@@ -121,24 +118,22 @@ pub trait Database: Send + Sync {
 /// Called at each boundary of an `apply`, with its name.
 pub type BoundaryHook = Arc<dyn Fn(&'static str) -> Result<()> + Send + Sync>;
 
-/// Hears of every statement.
-pub type WorkSink = Arc<dyn Fn(Work) + Send + Sync>;
+/// What the statements of a handle have cost since the meter was last asked.
+pub type WorkMeter = Arc<dyn Fn() -> Vec<Work> + Send + Sync>;
 
 /// The last boundary before the commit.
 pub const COMMIT: &str = "commit";
 /// The boundary between the commit and the answer.
 pub const COMMITTED: &str = "committed";
 
-/// What one statement cost.
+/// What one statement cost, over all its runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// The statement, for messages.
+    /// The statement; the same text for the same statement.
     pub statement: String,
-    /// Rows it visited, or whatever the database counts that grows with them (steps of its virtual
-    /// machine, documents examined). Only ever compared with the same count of the same call.
-    pub read: u64,
-    /// Rows it wrote.
-    pub written: u64,
+    /// Rows it visited and wrote, or whatever the database counts that grows with them: steps of
+    /// its virtual machine, documents examined. Only ever compared with the same statement's.
+    pub rows: u64,
 }
 
 /// Something only a harness can do for the suite, because a store has no method for it.
@@ -160,7 +155,7 @@ pub enum Power {
     UnrelatedTransaction,
     /// [`Harness::empty`].
     Unmigrated,
-    /// [`Harness::from_the_future`].
+    /// [`Harness::newer`].
     Newer,
 }
 
@@ -235,15 +230,14 @@ pub(crate) fn offers<H: Harness>(harness: &H, power: Power) -> Result<bool> {
         }
         Power::Work => {
             let database = harness.fresh()?;
-            let sink: WorkSink = Arc::new(|_| {});
-            harness.block_on(async { database.connect_counting(sink).await.map(drop) })
+            harness.block_on(async { database.connect_counting().await.map(drop) })
         }
         Power::UnrelatedTransaction => {
             let database = harness.fresh()?;
             database.hold_unrelated_transaction().map(drop)
         }
         Power::Unmigrated => harness.empty().map(drop),
-        Power::Newer => harness.from_the_future().map(drop),
+        Power::Newer => harness.newer().map(drop),
     };
     match tried {
         Ok(()) => Ok(true),

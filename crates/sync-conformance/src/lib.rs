@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod case;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "numbers in cases are literals and counters, far below any limit"
+)]
 mod cases;
 mod data;
 mod failure;
@@ -13,7 +17,7 @@ mod walk;
 
 pub use case::{Case, Outcome, run_all, run_case};
 pub use cases::CASES;
-pub use harness::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power, Work, WorkSink};
+pub use harness::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power, Work, WorkMeter};
 
 #[doc(hidden)]
-pub use case::{run_test, run_worker};
+pub use case::{run_case_in, run_test, run_worker};

@@ -133,6 +133,34 @@ impl Model {
         self.head = head.value();
     }
 
+    /// Names the history, as a store does that takes its epoch from elsewhere.
+    pub fn set_epoch(&mut self, epoch: Epoch) {
+        self.epoch = Some(epoch);
+    }
+
+    /// Drops every tombstone and leaves the floor where it is, which no store may do.
+    pub fn forget_tombstones(&mut self) {
+        self.tombstones.clear();
+        self.newest_tombstone.clear();
+    }
+
+    /// Lets every lifted tombstone stand again, which no store may do.
+    pub fn forget_lifts(&mut self) {
+        for tombstone in self.tombstones.values_mut() {
+            tombstone.lifted = false;
+        }
+    }
+
+    /// Moves a row to another sync order, which no store may do.
+    pub fn move_order(&mut self, id: OpId, sync_order: SyncOrder) {
+        if let Some(row) = self.rows.get_mut(&id)
+            && let Some(before) = row.operation.sync_order.replace(sync_order)
+        {
+            self.by_order.remove(&(before, id));
+            self.by_order.insert((sync_order, id));
+        }
+    }
+
     /// The tombstone that stands for an id without a row.
     fn standing_tombstone(&self, id: OpId) -> Option<(Seq, &Tombstone)> {
         let seq = *self.newest_tombstone.get(&id)?;

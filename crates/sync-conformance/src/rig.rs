@@ -18,7 +18,7 @@ use sync_core::{
 };
 
 use crate::failure::{Failure, Verdict};
-use crate::harness::{BoundaryHook, Database, Harness, WorkSink};
+use crate::harness::{BoundaryHook, Database, Harness, WorkMeter};
 use crate::process::WorkerTest;
 
 /// The harness and how to start processes with it.
@@ -71,8 +71,9 @@ impl<'h, H: Harness> Db<'h, H> {
         self.connection(connected)
     }
 
-    pub(crate) fn connect_counting(&self, sink: WorkSink) -> Result<Connection<'h, H>> {
-        self.connection(self.harness.block_on(self.database.connect_counting(sink)))
+    pub(crate) fn connect_counting(&self) -> Result<(Connection<'h, H>, WorkMeter)> {
+        let (backend, meter) = self.harness.block_on(self.database.connect_counting())?;
+        Ok((self.connection(Ok(backend))?, meter))
     }
 
     fn connection(&self, connected: Result<H::Backend>) -> Result<Connection<'h, H>> {

@@ -1,95 +1,74 @@
-//! The suite on `sync-sqlite`.
+//! The conformance suite, once for each durability.
+#![cfg(feature = "fault-injection")]
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
-use sync_conformance::{BoundaryHook, Database, Harness, Power, Work, WorkSink};
+use sync_conformance::{BoundaryHook, Database, Harness, Power, Work, WorkMeter};
 use sync_core::{Backend, Error, ErrorKind, Migrated, Result, Seq, SpaceName};
-use sync_sqlite::rusqlite::{self, Connection};
-use sync_sqlite::{Durability, SqliteBackend, SqliteConfig};
+use sync_sqlite::rusqlite::{self, Connection, params};
+use sync_sqlite::{Durability, SqliteBackend, SqliteConfig, fault};
 use tempfile::TempDir;
 
-#[derive(Default)]
-struct SqliteHarness;
-
-/// A database file, and the folder it goes with where this process has made it.
-struct SqliteFile {
+/// A file, in a directory of its own unless another process owns it.
+struct File {
     path: PathBuf,
-    _folder: Option<TempDir>,
+    durability: Durability,
+    _directory: Option<TempDir>,
 }
 
-impl SqliteFile {
-    /// A file in a folder of its own, which does not exist yet.
-    fn absent() -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
+impl File {
+    fn new(durability: Durability) -> Result<Self> {
+        let directory = TempDir::new().map_err(by_test)?;
         Ok(Self {
-            path: folder.path().join("sync.db"),
-            _folder: Some(folder),
+            path: directory.path().join("sync.db"),
+            durability,
+            _directory: Some(directory),
         })
     }
 
-    /// Most cases are about what a page leaves, not about a crash of the machine: without waiting
-    /// for the disk they take a tenth of the time.
     fn config(&self) -> SqliteConfig {
-        SqliteConfig::new(&self.path).durability(Durability::Process)
+        // The suite has more writers at once than a program would, on a machine that is busy.
+        SqliteConfig::new(&self.path)
+            .durability(self.durability)
+            .busy_timeout(std::time::Duration::from_mins(1))
     }
 
-    fn raw(&self) -> Result<Connection> {
-        Connection::open(&self.path).map_err(|error| failed(&error))
+    fn open(&self) -> Result<Connection> {
+        Connection::open(&self.path).map_err(by_test)
     }
 
-    /// The file and its log, under both names.
-    fn parts(&self) -> [(PathBuf, PathBuf); 2] {
-        ["", "-wal"].map(|suffix| {
-            let path = self.path.display();
-            (
-                format!("{path}{suffix}").into(),
-                format!("{path}.aside{suffix}").into(),
-            )
-        })
-    }
-}
-
-impl Harness for SqliteHarness {
-    type Backend = SqliteBackend;
-    type Database = SqliteFile;
-
-    fn powers(&self) -> &[Power] {
-        &Power::ALL
+    /// Names the file and what SQLite keeps beside it.
+    fn parts(path: &Path) -> [PathBuf; 2] {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        [path.to_owned(), log.into()]
     }
 
-    fn fresh(&self) -> Result<SqliteFile> {
-        let file = SqliteFile::absent()?;
-        self.block_on(file.migrate())?;
-        Ok(file)
-    }
-
-    fn attach(&self, locator: &str) -> Result<SqliteFile> {
-        Ok(SqliteFile {
-            path: locator.into(),
-            _folder: None,
-        })
-    }
-
-    fn empty(&self) -> Result<SqliteFile> {
-        let file = SqliteFile::absent()?;
-        fs::write(&file.path, []).map_err(|error| failed(&error))?;
-        Ok(file)
-    }
-
-    fn from_the_future(&self) -> Result<SqliteFile> {
-        let file = self.fresh()?;
-        file.raw()?
-            .pragma_update(None, "user_version", 1_000)
-            .map_err(|error| failed(&error))?;
-        Ok(file)
+    fn aside(&self) -> PathBuf {
+        self.path.with_extension("aside")
     }
 }
 
-impl Database for SqliteFile {
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for (from, to) in File::parts(from).into_iter().zip(File::parts(to)) {
+        let _ = fs::remove_file(&to);
+        match fs::copy(from, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(by_test(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn by_test(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Failed)
+        .with_message("in the test's own access to the file")
+        .with_source(error)
+}
+
+impl Database for File {
     type Backend = SqliteBackend;
 
     async fn connect(&self) -> Result<SqliteBackend> {
@@ -105,65 +84,115 @@ impl Database for SqliteFile {
     }
 
     fn set_head(&self, space: &SpaceName, head: Seq) -> Result<()> {
-        let set = "UPDATE space SET head = ?2 WHERE name = ?1";
-        let changed = self
-            .raw()?
-            .execute(set, rusqlite::params![space.as_str(), head.as_i64()]);
-        assert_eq!(changed.unwrap(), 1, "the space exists");
+        let changed = self.open()?.execute(
+            "UPDATE space SET head = ?1 WHERE name = ?2",
+            params![head.as_i64(), space.as_str()],
+        );
+        assert_eq!(changed.map_err(by_test)?, 1, "the space exists");
         Ok(())
     }
 
     fn copy_aside(&self) -> Result<()> {
-        self.parts()
-            .iter()
-            .try_for_each(|(from, to)| replace(from, to))
+        copy(&self.path, &self.aside())
     }
 
     fn put_back(&self) -> Result<()> {
-        self.parts()
-            .iter()
-            .try_for_each(|(to, from)| replace(from, to))
+        copy(&self.aside(), &self.path)
     }
 
     async fn connect_with_boundaries(&self, hook: BoundaryHook) -> Result<SqliteBackend> {
         SqliteBackend::connect(self.config().on_boundary(hook)).await
     }
 
-    async fn connect_counting(&self, sink: WorkSink) -> Result<SqliteBackend> {
-        // SQLite counts visited and written rows alike, as steps.
-        let hook = move |statement: &str, steps| {
-            sink(Work {
-                statement: statement.to_owned(),
-                read: steps,
-                written: steps,
-            });
-        };
-        SqliteBackend::connect(self.config().on_statement(Arc::new(hook))).await
+    async fn connect_counting(&self) -> Result<(SqliteBackend, WorkMeter)> {
+        let work = fault::Work::default();
+        let backend = SqliteBackend::connect(self.config().count_work(work.clone())).await?;
+        let meter: WorkMeter = Arc::new(move || {
+            let costs = work.take().into_iter();
+            costs
+                .map(|(statement, cost)| Work {
+                    statement,
+                    rows: cost.steps,
+                })
+                .collect()
+        });
+        Ok((backend, meter))
     }
 
-    /// A reader that keeps its snapshot, and with it the log from there on.
     fn hold_unrelated_transaction(&self) -> Result<Box<dyn Send>> {
-        let connection = self.raw()?;
+        let connection = self.open()?;
+        // A read transaction begins with its first read, and pins the log from there.
         connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
-            .map_err(|error| failed(&error))?;
+            .map_err(by_test)?;
         Ok(Box::new(connection))
     }
 }
 
-/// Copies a file over another one; an absent file is copied by removing the other.
-fn replace(from: &Path, to: &Path) -> Result<()> {
-    if from.exists() {
-        fs::copy(from, to).map(drop).map_err(|error| failed(&error))
-    } else if to.exists() {
-        fs::remove_file(to).map_err(|error| failed(&error))
-    } else {
-        Ok(())
-    }
+/// A version no release has.
+fn raise_version(file: &File) -> rusqlite::Result<()> {
+    let connection = Connection::open(&file.path)?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    connection.pragma_update(None, "user_version", version + 1)?;
+    connection.execute_batch("CREATE TABLE of_the_future (wonder TEXT) STRICT")
 }
 
-fn failed(error: &dyn std::error::Error) -> Error {
-    Error::new(ErrorKind::Failed).with_message(error.to_string())
+const POWERS: [Power; 8] = Power::ALL;
+
+macro_rules! harness {
+    ($name:ident, $column:literal, $durability:expr) => {
+        #[derive(Default)]
+        struct $name;
+
+        impl Harness for $name {
+            type Backend = SqliteBackend;
+            type Database = File;
+
+            fn name(&self) -> &str {
+                $column
+            }
+
+            fn powers(&self) -> &[Power] {
+                &POWERS
+            }
+
+            fn fresh(&self) -> Result<File> {
+                let file = self.empty()?;
+                self.block_on(file.migrate())?;
+                Ok(file)
+            }
+
+            fn attach(&self, locator: &str) -> Result<File> {
+                Ok(File {
+                    path: locator.into(),
+                    durability: $durability,
+                    _directory: None,
+                })
+            }
+
+            fn empty(&self) -> Result<File> {
+                let file = File::new($durability)?;
+                // A file that exists and has nothing in it, as a new database has.
+                file.open()?;
+                Ok(file)
+            }
+
+            fn newer(&self) -> Result<File> {
+                let file = self.fresh()?;
+                raise_version(&file).map_err(by_test)?;
+                Ok(file)
+            }
+        }
+    };
 }
 
-sync_conformance::suite!(SqliteHarness);
+harness!(Full, "sqlite", Durability::Machine);
+harness!(Normal, "sqlite-normal", Durability::Process);
+
+mod full {
+    sync_conformance::suite!(super::Full);
+}
+
+mod normal {
+    sync_conformance::suite!(super::Normal);
+}

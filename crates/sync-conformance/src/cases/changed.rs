@@ -260,6 +260,8 @@ pub(crate) fn what_makes_no_entry_wakes_nobody<H: Harness>(rig: &Rig<'_, H>) -> 
     let patience = (connection.capabilities().notify_delay * 2).max(Duration::from_millis(100));
     let early = thread::scope(|scope| {
         let waiter = scope.spawn(|| Ok(space.changed(cursor, patience)));
+        // Whoever does not wait yet cannot be woken in error.
+        thread::sleep(Duration::from_millis(20));
         let quiet: Verdict = (|| {
             let _ = space.apply(Page::new().backfill(id(1), order(4)))?;
             let _ = space.apply(Page::new().set(key("k"), "v"))?;
@@ -315,14 +317,14 @@ fn wakes<H: Harness>(
     space: &Space<'_, H>,
     cursor: FeedCursor,
     what: &str,
-    write: impl FnOnce() -> sync_core::Result<()>,
+    news: impl FnOnce() -> sync_core::Result<()>,
 ) -> Verdict {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| resolves(space, cursor, &format!("after {what}")));
         thread::sleep(Duration::from_millis(20));
-        let wrote = write();
+        let told = news();
         finish(waiter)?;
-        Ok(wrote?)
+        Ok(told?)
     })
 }
 

@@ -64,11 +64,11 @@ pub(crate) fn seqs_of_a_page_rise_in_the_order_it_acts<H: Harness>(rig: &Rig<'_,
     let head = space.stats()?.head;
     let mut other = op(5);
     other.ts = ts(1);
-    // Ids are in no order of their own: 8, 2, 9 deleted, then 20 and 11 inserted, 5 replaced.
+    // Ids are in no order of their own: 8, 2, 9 deleted, then 12 and 20 inserted, 5 replaced.
     let page = [8, 2, 9]
         .into_iter()
         .fold(Page::new(), |page, n| page.delete(removed(id(n))))
-        .upserts([op(20), op(11), other, op(0), op(12)])
+        .upserts([op(12), op(20), other, op(0), op(11)])
         .backfill(id(0), order(3))
         .set(key("k"), "v")
         .replacing();
@@ -96,11 +96,11 @@ pub(crate) fn seqs_of_a_page_rise_in_the_order_it_acts<H: Harness>(rig: &Rig<'_,
         (1, id(8), false),
         (2, id(2), false),
         (3, id(9), false),
-        (4, id(20), true),
-        (5, id(11), true),
+        (4, id(12), true),
+        (5, id(20), true),
         (6, id(5), false),
         (7, id(5), true),
-        (8, id(12), true),
+        (8, id(11), true),
     ];
     ensure_eq!(
         found,
