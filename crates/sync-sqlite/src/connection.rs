@@ -7,6 +7,7 @@ use crate::NAME;
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::migrate::SCHEMA_VERSION;
+use crate::takeover;
 
 /// `SYNC` in the file's header: this file is ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5359_4e43;
@@ -23,7 +24,11 @@ pub(crate) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
     Empty,
-    Ours { version: u32 },
+    Ours {
+        version: u32,
+    },
+    /// The deployed system's tables: not ours, but they can be taken over.
+    Deployed,
     Foreign,
 }
 
@@ -96,6 +101,8 @@ pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(if application == 0 && objects == 0 {
         Contents::Empty
+    } else if application == 0 && takeover::recognises(connection)? {
+        Contents::Deployed
     } else {
         Contents::Foreign
     })
@@ -109,12 +116,7 @@ pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -
         } => return Ok(()),
         Contents::Ours { version } => version,
         Contents::Empty => 0,
-        Contents::Foreign => {
-            return Err(Error::new(ErrorKind::Foreign)
-                .with_message("the file is another program's SQLite database")
-                .of_backend(NAME)
-                .during(operation));
-        }
+        other @ (Contents::Deployed | Contents::Foreign) => return Err(foreign(other, operation)),
     };
     Err(Error::new(ErrorKind::SchemaMismatch {
         found,
@@ -122,4 +124,17 @@ pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -
     })
     .of_backend(NAME)
     .during(operation))
+}
+
+/// The refusal of a file that is not ours.
+pub(crate) fn foreign(contents: Contents, operation: &'static str) -> Error {
+    let message = if contents == Contents::Deployed {
+        "the file holds the deployed system's tables; a takeover brings them in"
+    } else {
+        "the file is another program's SQLite database"
+    };
+    Error::new(ErrorKind::Foreign)
+        .with_message(message)
+        .of_backend(NAME)
+        .during(operation)
 }

@@ -41,6 +41,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Migrated> {
     let from = version(connection)?;
     if from < SCHEMA_VERSION {
         prepare_file(connection).map_err(failed("migrate"))?;
+    } else {
+        // A takeover in place that was killed at its end leaves the log off.
+        switch_to_wal(connection).map_err(failed("migrate"))?;
     }
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -124,10 +127,9 @@ fn version(connection: &Connection) -> Result<u32> {
             };
             Err(Error::new(kind).of_backend(NAME).during("migrate"))
         }
-        Contents::Foreign => Err(Error::new(ErrorKind::Foreign)
-            .with_message("the file is another program's SQLite database")
-            .of_backend(NAME)
-            .during("migrate")),
+        other @ (Contents::Deployed | Contents::Foreign) => {
+            Err(connection::foreign(other, "migrate"))
+        }
     }
 }
 
