@@ -5,9 +5,6 @@ use std::path::Path;
 use sync_sqlite::rusqlite::types::Value;
 use sync_sqlite::rusqlite::{Connection, params};
 
-/// The order by which the deployed system marks what its Gatekeeper rejected.
-pub(crate) const SENTINEL: i64 = 9_007_199_254_740_991;
-
 /// What the deployed program runs when it starts.
 pub(crate) const START: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS operations (

@@ -23,6 +23,9 @@ mod taken;
 
 use deployed::Old;
 
+/// The order by which the deployed system marks what its Gatekeeper rejected.
+const SENTINEL: i64 = 9_007_199_254_740_991;
+
 /// From a copy into a file of ours, or in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {

@@ -9,8 +9,8 @@ use sync_sqlite::RefusedReason::{
 use sync_sqlite::rusqlite::types::Value;
 use sync_sqlite::rusqlite::{Connection, params};
 
-use crate::deployed::{self, Old, SENTINEL, STATE};
-use crate::{WAYS, open, takeover};
+use crate::deployed::{self, Old, STATE};
+use crate::{SENTINEL, WAYS, open, takeover};
 
 /// Rows, and why each is not taken, where it is not.
 fn table() -> Vec<(Old, Option<RefusedReason>)> {

@@ -10,8 +10,8 @@ use sync_core::{Object, Operation, StateKey, SyncState, SyncStore, SyncStoreExt,
 use sync_sqlite::rusqlite::{Connection, params};
 use sync_sqlite::{Found, RefusedReason, TakeoverReport};
 
-use crate::deployed::{self, Old, SENTINEL, STATE};
-use crate::{WAYS, Way, expected, open, rows, takeover};
+use crate::deployed::{self, Old, STATE};
+use crate::{SENTINEL, WAYS, Way, expected, open, rows, takeover};
 
 #[test]
 fn a_deployed_database_is_taken_over_and_what_cannot_be_is_named() {
