@@ -1,3 +1,4 @@
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -135,6 +136,34 @@ pub(crate) fn foreign(contents: Contents, operation: &'static str) -> Error {
     };
     Error::new(ErrorKind::Foreign)
         .with_message(message)
+        .of_backend(NAME)
+        .during(operation)
+}
+
+/// Says more of an error where SQLite said no more than that it could not open a file.
+pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
+    if *error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let path = config.path();
+    let Ok(found) = fs::metadata(path) else {
+        return error.with_message(path.display().to_string());
+    };
+    let (kind, message) = if found.is_dir() {
+        (ErrorKind::Foreign, "is a directory")
+    } else if fs::File::open(path).is_err() {
+        (ErrorKind::Denied, "may not be read by this user")
+    } else {
+        // The log needs two files beside the database, also for reading.
+        (
+            ErrorKind::ReadOnly,
+            "cannot be opened, because its directory cannot be written to",
+        )
+    };
+    let operation = error.operation().unwrap_or("connect");
+    Error::new(kind)
+        .with_message(format!("{} {message}", path.display()))
+        .with_source(error)
         .of_backend(NAME)
         .during(operation)
 }
