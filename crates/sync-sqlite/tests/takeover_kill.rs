@@ -97,6 +97,21 @@ fn look_in_place(old: &Path, rows: u64) -> Left {
     // Turns the log on where the kill came before that.
     let _ = block_on(SqliteBackend::migrate(&config)).unwrap();
     check(&config, rows);
+    let connection = Connection::open(old).unwrap();
+    let failed = deployed::START
+        .iter()
+        .find_map(|statement| connection.execute_batch(statement).err())
+        .unwrap();
+    assert!(
+        failed.to_string().contains("views may not be indexed"),
+        "{failed}"
+    );
+    let kept: i64 = connection
+        .query_row("SELECT count(*) FROM taken_over_operations", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(kept.cast_unsigned(), rows);
     left
 }
 
