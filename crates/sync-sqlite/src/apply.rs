@@ -75,7 +75,7 @@ pub(crate) fn apply_in(
 
 /// Commits. Where SQLite could not write, nobody can say whether a later recovery finds the
 /// transaction whole in the log; where it says why it refused, nothing was written.
-pub(crate) fn commit(transaction: Transaction<'_>) -> Result<()> {
+fn commit(transaction: Transaction<'_>) -> Result<()> {
     transaction.commit().map_err(|source| {
         let error = failed("apply")(source);
         match error.kind() {

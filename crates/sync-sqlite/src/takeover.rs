@@ -15,7 +15,7 @@ use self::deployed::Deployed;
 pub(crate) use self::deployed::recognises;
 use self::import::Import;
 pub use self::report::{Found, RefusedReason, RefusedRow, RefusedState, TakeoverReport};
-use crate::apply::{boundary, commit};
+use crate::apply::boundary;
 use crate::connection::{self, Contents, Role};
 use crate::error::failed;
 use crate::pool::Pool;
@@ -107,7 +107,9 @@ impl Takeover {
 
     /// Turns the deployed file behind `config` into one of ours, with `space` in it.
     ///
-    /// - The file must hold the deployed tables and nothing else.
+    /// - The file must hold the deployed tables and nothing else, in UTF-8.
+    /// - While another program reads or writes the file, the takeover waits, and in the end fails
+    ///   with [`Busy`](sync_core::ErrorKind::Busy).
     /// - The old tables stay, without their indexes, as `taken_over_operations` and
     ///   `taken_over_sync_state`. Whoever does not want them any more may drop them.
     /// - In their place are views of the old names, to which nothing can be written and no index
@@ -164,7 +166,7 @@ impl Takeover {
         let import = Import::new(&transaction, &self.config, &self.space)?;
         let report = import.all(&deployed, &old, &self.reading)?;
         boundary(&self.config, "commit")?;
-        commit(transaction)?;
+        transaction.commit().map_err(failed("takeover"))?;
         self.log(&report);
         Ok(report)
     }
@@ -182,7 +184,7 @@ impl Takeover {
             Contents::Empty | Contents::Deployed | Contents::Foreign => {}
         }
         let deployed = Deployed::of(&transaction)?;
-        deployed::require_nothing_else(&transaction)?;
+        deployed::require_convertible(&transaction)?;
         boundary(&self.config, "schema")?;
         migrate::migrate_in(&transaction, 0)?;
         let import = Import::new(&transaction, &self.config, &self.space)?;
@@ -192,7 +194,7 @@ impl Takeover {
             .put_away(&transaction)
             .map_err(failed("takeover"))?;
         boundary(&self.config, "commit")?;
-        commit(transaction)?;
+        transaction.commit().map_err(failed("takeover"))?;
         boundary(&self.config, "wal")?;
         if let Err(error) = migrate::switch_to_wal(connection) {
             tracing::warn!(backend = NAME, %error, "the write-ahead log is off until the next migration");

@@ -83,7 +83,7 @@ fn look(store: &SqliteStore, before: &Stats, cursor: FeedCursor) -> [Seen; 4] {
         other => panic!("half of a page: {other:?}"),
     };
     let value = block_on(store.load(&key())).unwrap();
-    let state = Seen::of(
+    let cursor = Seen::of(
         "the cursor",
         value.map_or(0, |value| value.len() as u64),
         0,
@@ -93,7 +93,7 @@ fn look(store: &SqliteStore, before: &Stats, cursor: FeedCursor) -> [Seen; 4] {
         counters,
         Seen::of("entries of the feed", entries, 0, DELETED + INSERTED),
         looked_up,
-        state,
+        cursor,
     ]
 }
 

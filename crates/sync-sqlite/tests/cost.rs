@@ -103,10 +103,7 @@ fn opening_and_reset_cost_the_same_with_1_000_and_with_200_000_rows() {
     let schema = Connection::open(large.path()).unwrap();
     let small = costs(filled(dir.path(), SMALL), SMALL);
     let large = costs(large, LARGE);
-    println!(
-        "{:>9} {:>9}  statement, and its steps with {SMALL} and {LARGE} rows",
-        SMALL, LARGE
-    );
+    println!("{SMALL:>9} {LARGE:>9}  rows, and the steps of each statement");
     for ((step, small), (_, large)) in small.iter().zip(&large) {
         println!("{step}");
         for text in small

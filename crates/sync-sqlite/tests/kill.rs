@@ -53,8 +53,10 @@ fn operation(n: u64) -> Operation {
     Operation {
         id: id(n),
         ts: Ts::new(1_700_000_000 + n * 7_919 % 50_000).unwrap(),
-        object: (n % 3 == 0).then(|| Object::new(format!("object {}", n % 16)).unwrap()),
-        sync_order: (n % 2 == 0).then(|| SyncOrder::new(n + 1).unwrap()),
+        object: n
+            .is_multiple_of(3)
+            .then(|| Object::new(format!("object {}", n % 16)).unwrap()),
+        sync_order: n.is_multiple_of(2).then(|| SyncOrder::new(n + 1).unwrap()),
         payload: format!("the payload of operation {n}").into(),
     }
 }

@@ -138,9 +138,18 @@ pub(crate) fn recognises(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(columns.iter().any(|column| column == "operation_json"))
 }
 
-/// Refuses a file that holds anything beside the deployed tables: taking it over would take it
-/// from whoever else uses it.
-pub(super) fn require_nothing_else(connection: &Connection) -> Result<()> {
+/// Refuses a file that cannot become ours as it is.
+///
+/// One that holds anything beside the deployed tables would be taken from whoever else uses it. And
+/// the encoding, which is the file's, decides how SQLite compares text.
+pub(super) fn require_convertible(connection: &Connection) -> Result<()> {
+    let encoding: String = connection
+        .pragma_query_value(None, "encoding", |row| row.get(0))
+        .map_err(failed("takeover"))?;
+    if encoding != "UTF-8" {
+        let message = format!("the file's text is {encoding}; it can be taken over from a copy");
+        return Err(foreign(message));
+    }
     let others = || -> rusqlite::Result<Vec<String>> {
         connection
             .prepare(

@@ -71,9 +71,8 @@ fn child_on_a_read_only_file_system() {
     };
     let config = filled(&dir.join("a.db"), 10);
     remount(&dir);
-    let refused = match block_on(SqliteBackend::connect(config.clone())) {
-        Ok(_) => return every_write_is_refused(&config),
-        Err(error) => error,
+    let Err(refused) = block_on(SqliteBackend::connect(config.clone())) else {
+        return every_write_is_refused(&config);
     };
     assert_eq!(refused.kind(), &ErrorKind::ReadOnly, "{refused:?}");
 }

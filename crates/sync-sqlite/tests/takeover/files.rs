@@ -1,10 +1,12 @@
 //! Files that are refused, and what the deployed program finds in one that was taken over.
 
 use std::fs;
+use std::time::Duration;
 
 use pollster::block_on;
 use sync_core::{
-    Backend, ErrorKind, OpId, Operation, Page, SpaceName, StateKey, SyncStore, SyncStoreExt, Ts,
+    Backend, ErrorKind, OpId, Operation, Page, Retry, SpaceName, StateKey, SyncStore, SyncStoreExt,
+    Ts,
 };
 use sync_sqlite::rusqlite::Connection;
 use sync_sqlite::{SqliteBackend, SqliteConfig, Takeover};
@@ -51,6 +53,10 @@ fn a_file_without_the_deployed_tables_is_refused_by_name_and_left_alone() {
             "CREATE TABLE operations (id, operation_json, ts);
              CREATE TRIGGER t AFTER INSERT ON operations BEGIN SELECT 1; END",
             "also holds t",
+        ),
+        (
+            "PRAGMA encoding = 'UTF-16le'; CREATE TABLE operations (id, operation_json, ts)",
+            "UTF-16le",
         ),
     ] {
         is_refused(Way::InPlace, schema, message);
@@ -123,6 +129,45 @@ fn a_file_is_taken_over_once() {
         assert_eq!(error.kind(), &NOT_POSSIBLE, "{error}");
     }
     assert!(fs::read(&old).unwrap() == before);
+}
+
+#[test]
+fn a_file_in_use_is_busy_and_can_be_taken_over_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("operations.db");
+    deployed::write(&old, &deployed::generated(10));
+    let before = fs::read(&old).unwrap();
+    let config = SqliteConfig::new(&old).busy_timeout(Duration::from_millis(50));
+    let user = Connection::open(&old).unwrap();
+    for lock in [
+        "BEGIN; SELECT count(*) FROM operations",
+        "BEGIN IMMEDIATE",
+        "BEGIN EXCLUSIVE",
+    ] {
+        user.execute_batch(lock).unwrap();
+        let error = block_on(Takeover::in_place(config.clone(), space()).run()).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Busy, "{lock}: {error:?}");
+        assert_eq!(error.retry(), Retry::Later);
+        user.execute_batch("ROLLBACK").unwrap();
+        assert!(fs::read(&old).unwrap() == before, "{lock}");
+    }
+    let report = block_on(Takeover::in_place(config, space()).run()).unwrap();
+    assert_eq!(report.taken, 10);
+}
+
+#[test]
+fn a_copy_goes_only_into_a_file_that_was_migrated() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("operations.db");
+    deployed::write(&old, &deployed::generated(10));
+    let new = dir.path().join("new.db");
+    fs::write(&new, b"").unwrap();
+    let config = SqliteConfig::new(&new);
+    let error = block_on(Takeover::from_copy(&old, config, space()).run()).unwrap_err();
+    assert!(error.to_string().contains("migrate first"), "{error}");
+    let config = SqliteConfig::new(&old);
+    let error = block_on(Takeover::from_copy(&old, config, space()).run()).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Foreign, "{error}");
 }
 
 #[test]
