@@ -58,15 +58,19 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
         // Rare, large checkpoints: a page of the file is then written once for many transactions.
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        let cache_kib = if role == Role::Writer { 64_000 } else { 16_000 };
+        let cache_kib = if role == Role::Writer {
+            128_000
+        } else {
+            16_000
+        };
         connection.pragma_update(None, "cache_size", -cache_kib)?;
     }
     if role == Role::Reader {
         connection.pragma_update(None, "query_only", true)?;
     }
     #[cfg(feature = "fault-injection")]
-    if let Some(work) = &config.work {
-        work.count(&mut connection)?;
+    if let Some(hook) = &config.on_statement {
+        crate::fault::trace(&mut connection, std::sync::Arc::clone(hook))?;
     }
     Ok(connection)
 }
@@ -92,15 +96,16 @@ fn backoff(timeout: Duration) -> impl FnMut(i32) -> bool {
 
 /// What the file holds. Writes nothing.
 pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
-    let application: i64 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if application == APPLICATION_ID {
-        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        return Ok(Contents::Ours { version });
-    }
+    // The tables first: a migration that commits between two of these looks has set the header
+    // together with them, and must not pass for a stranger's file.
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(if application == 0 && objects == 0 {
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(if application == APPLICATION_ID {
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Contents::Ours { version }
+    } else if application == 0 && objects == 0 {
         Contents::Empty
     } else if application == 0 && takeover::recognises(connection)? {
         Contents::Deployed

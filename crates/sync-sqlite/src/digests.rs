@@ -1,97 +1,113 @@
 //! The digests of a page's operations, computed beside the thread that writes.
 //!
 //! Hashing an operation of a kilobyte takes about a fifth of the time that inserting it takes. A
-//! second thread does it while the first one writes, and stays ahead.
+//! second thread runs ahead of the writer, which never waits for it: what is not there yet, the
+//! writer hashes by itself.
 
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sync_core::{Digest, Operation};
+use sync_core::{Digest, Operation, Page};
 
-/// Operations of a page for which a thread is worth its start.
-const WORTH_A_THREAD: usize = 64;
-/// Digests handed over at once.
-const CHUNK: usize = 32;
+/// How far ahead of the writer the second thread works, at the least.
+const AHEAD: usize = 16;
 
-/// Runs `write` with the digests of `operations`, which it must ask for in their order.
-pub(crate) fn beside<T>(operations: &[Operation], write: impl FnOnce(Digests<'_>) -> T) -> T {
-    if operations.len() < WORTH_A_THREAD {
-        return write(Digests {
-            ready: Vec::new().into_iter(),
-            coming: None,
-        });
-    }
-    thread::scope(|scope| {
-        let (chunks, coming) = channel();
-        let hash = move || {
-            for chunk in operations.chunks(CHUNK) {
-                let digests: Vec<Digest> = chunk.iter().map(Operation::digest).collect();
-                // The writer may have given up.
-                if chunks.send(digests).is_err() {
-                    return;
-                }
-            }
-        };
-        // Without a thread the writer hashes by itself.
-        let coming = thread::Builder::new()
-            .spawn_scoped(scope, hash)
-            .is_ok()
-            .then_some(&coming);
-        write(Digests {
-            ready: Vec::new().into_iter(),
-            coming,
-        })
-    })
+/// A page, and the digests of its upserts as far as they are known.
+pub(crate) struct Digested {
+    page: Page,
+    digests: Vec<OnceLock<Digest>>,
+    /// Operations whose digest the writer has asked for.
+    asked: AtomicUsize,
 }
 
-/// Digests in the order of the operations.
-pub(crate) struct Digests<'a> {
-    ready: std::vec::IntoIter<Digest>,
-    coming: Option<&'a Receiver<Vec<Digest>>>,
-}
-
-impl Digests<'_> {
-    /// The digest of `operation`, which is the next one.
-    pub(crate) fn next_of(&mut self, operation: &Operation) -> Digest {
-        if let Some(digest) = self.ready.next() {
-            return digest;
+impl Digested {
+    pub(crate) fn new(page: Page) -> Self {
+        let digests = page.upserts.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            page,
+            digests,
+            asked: AtomicUsize::new(0),
         }
-        let chunk = self
-            .coming
-            .and_then(|coming| coming.recv().ok())
-            .unwrap_or_default();
-        self.ready = chunk.into_iter();
-        self.ready.next().unwrap_or_else(|| operation.digest())
+    }
+
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// Whether a second thread is worth waking.
+    pub(crate) fn is_long(&self) -> bool {
+        self.digests.len() > 8 * AHEAD
+    }
+
+    /// Hashes what the writer has not reached.
+    pub(crate) fn hash_ahead(&self) {
+        let mut at = self.ahead();
+        while let (Some(operation), Some(slot)) = (self.page.upserts.get(at), self.digests.get(at))
+        {
+            let _ = slot.set(operation.digest());
+            at = (at + 1).max(self.ahead());
+        }
+    }
+
+    /// The upserts with their digests, in order. Asked for once, by the writer.
+    pub(crate) fn upserts(&self) -> impl Iterator<Item = (&Operation, Digest)> {
+        self.page
+            .upserts
+            .iter()
+            .zip(&self.digests)
+            .map(|(operation, slot)| {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+                (
+                    operation,
+                    slot.get().copied().unwrap_or_else(|| operation.digest()),
+                )
+            })
+    }
+
+    /// Ends the work of the second thread: the writer has finished, or given up.
+    pub(crate) fn finish(&self) {
+        self.asked.store(self.digests.len(), Ordering::Relaxed);
+    }
+
+    fn ahead(&self) -> usize {
+        self.asked.load(Ordering::Relaxed).saturating_add(AHEAD)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use sync_core::{OpId, Ts};
 
     use super::*;
 
+    fn page(operations: usize) -> Digested {
+        let operation = |n: usize| Operation::new(OpId::new([0; 32]), Ts::ZERO, n.to_string());
+        Digested::new(Page::new().upserts((0..operations).map(operation)))
+    }
+
     #[test]
-    fn every_operation_gets_its_own_digest_on_either_side_of_the_threshold() {
-        for count in [0, 1, WORTH_A_THREAD - 1, WORTH_A_THREAD, CHUNK * 5 + 3] {
-            let operations: Vec<_> = (0..count)
-                .map(|n| Operation::new(OpId::new([0; 32]), Ts::ZERO, n.to_string()))
-                .collect();
-            let digests: Vec<_> = beside(&operations, |mut digests| {
-                operations
-                    .iter()
-                    .map(|operation| digests.next_of(operation))
-                    .collect()
+    fn every_operation_gets_its_own_digest_with_and_without_a_second_thread() {
+        for second in [false, true] {
+            let page = page(5_000);
+            let found: Vec<_> = thread::scope(|scope| {
+                if second {
+                    scope.spawn(|| page.hash_ahead());
+                }
+                page.upserts().map(|(_, digest)| digest).collect()
             });
-            let expected: Vec<_> = operations.iter().map(Operation::digest).collect();
-            assert_eq!(digests, expected);
+            let expected: Vec<_> = page.page().upserts.iter().map(Operation::digest).collect();
+            assert_eq!(found, expected);
         }
     }
 
     #[test]
-    fn a_writer_that_gives_up_does_not_wait_for_the_rest() {
-        let operations = vec![Operation::new(OpId::new([0; 32]), Ts::ZERO, vec![0; 1000]); 10_000];
-        let first = beside(&operations, |mut digests| digests.next_of(&operations[0]));
-        assert_eq!(first, operations[0].digest());
+    fn the_second_thread_stops_where_the_writer_has() {
+        let page = page(5_000);
+        let _ = page.upserts().next();
+        page.finish();
+        page.hash_ahead();
+        assert!(page.digests.iter().all(|slot| slot.get().is_none()));
     }
 }

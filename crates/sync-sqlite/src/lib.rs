@@ -3,6 +3,7 @@
 mod apply;
 mod backend;
 mod check;
+mod columns;
 mod config;
 mod connection;
 mod digests;

@@ -6,9 +6,9 @@ use sync_core::{
     TimeKey, TimeRange, TombstoneReason, Ts,
 };
 
-use crate::apply::object;
+use crate::columns::{object, op_id, optional_position, position};
 use crate::error::corrupt;
-use crate::space::{Space, optional_position, position};
+use crate::space::Space;
 
 /// The columns of [`operation`], in its order.
 macro_rules! columns {
@@ -64,7 +64,7 @@ pub(crate) fn known(
         "SELECT ts, seq, sync_order FROM operation WHERE incarnation = ?1 AND id = ?2",
     )?;
     let mut dead = connection.prepare_cached(
-        "SELECT reason, seq, source_seq, lifted FROM tombstone
+        "SELECT reason, seq, source_seq, lifted FROM tombstone INDEXED BY tombstone_id
          WHERE incarnation = ?1 AND id = ?2 ORDER BY seq DESC LIMIT 1",
     )?;
     ids.iter()
@@ -303,9 +303,4 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         operation,
         seq: position(row, 3)?,
     })
-}
-
-/// An id in column `index`.
-pub(crate) fn op_id(row: &SqlRow<'_>, index: usize) -> rusqlite::Result<OpId> {
-    OpId::try_from(row.get_ref(index)?.as_blob()?).map_err(corrupt)
 }

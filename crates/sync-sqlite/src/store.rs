@@ -10,6 +10,7 @@ use sync_core::{
 };
 
 use crate::backend::Inner;
+use crate::digests::Digested;
 use crate::error::{failed, named};
 use crate::space::Space;
 use crate::{NAME, apply, check, feed, scan, state, sweep};
@@ -126,15 +127,22 @@ impl SyncStore for SqliteStore {
     async fn apply(&self, page: Page) -> Result<Applied> {
         page.validate().map_err(named("apply"))?;
         let name = self.space.clone();
+        let page = Arc::new(Digested::new(page));
+        if page.is_long() {
+            let page = Arc::clone(&page);
+            self.inner.readers.spawn(move |_| page.hash_ahead());
+        }
         self.write("apply", move |connection, inner| {
-            let written = apply::apply(connection, &inner.config, &name, &page)?;
+            let written = apply::apply(connection, &inner.config, &name, &page);
+            page.finish();
+            let written = written?;
             if written.garbage {
                 inner.schedule_sweep();
             }
             tracing::debug!(
                 backend = NAME,
                 space = name.as_str(),
-                operations = page.operations(),
+                operations = page.page().operations(),
                 changed = written.changed,
                 "applied a page"
             );

@@ -28,7 +28,9 @@ impl Ours {
 
     /// Applies one page and says how long it took.
     pub(crate) fn apply(&self, page: Page) -> Duration {
-        apply(&self.store, page)
+        let began = Instant::now();
+        let _ = block_on(self.store.apply(page)).unwrap();
+        began.elapsed()
     }
 
     /// The whole log once more.
@@ -39,18 +41,17 @@ impl Ours {
             .sum()
     }
 
-    /// The orders of a log that was stored without them, in a space of its own.
+    /// The orders of a log that is stored in this file without them.
     pub(crate) fn backfill(&self, input: &Input, page: usize) -> Duration {
-        let store = open(&self.config, "unordered");
         for (operations, _) in input.pages(page) {
-            apply(&store, upserts(operations, false));
+            self.apply(upserts(operations, false));
         }
         let backfills = input.pages(page).map(|(operations, _)| {
             operations.iter().fold(Page::new(), |page, operation| {
                 page.backfill(operation.id, operation.sync_order.unwrap())
             })
         });
-        backfills.map(|page| apply(&store, page)).sum()
+        backfills.map(|page| self.apply(page)).sum()
     }
 
     /// Milliseconds for 25,000 keys.
@@ -64,13 +65,18 @@ impl Ours {
         })
     }
 
-    /// Reads through handles that were opened for them, opening included.
+    /// Reads through handles that were opened for them, opening included, closing not.
     pub(crate) fn cold_reads(self, input: &Input) -> Vec<ColdRead> {
         let Self { config, store } = self;
         let epoch = block_on(store.stats()).unwrap().epoch.unwrap();
         drop(store);
         let open = || open(&config, "bench");
         let ids = input.some_ids();
+        let mut opened = Vec::new();
+        let mut open = || {
+            opened.push(open());
+            opened[opened.len() - 1].clone()
+        };
         let get = millis(|| {
             let part = block_on(open().get(&ids, limits::READ_BYTES)).unwrap();
             assert_eq!(part.rows.iter().flatten().count(), 500);
@@ -115,12 +121,6 @@ fn upserts(operations: &[Operation], ordered: bool) -> Page {
         sync_order: operation.sync_order.filter(|_| ordered),
         ..operation.clone()
     }))
-}
-
-fn apply(store: &SqliteStore, page: Page) -> Duration {
-    let began = Instant::now();
-    let _ = block_on(store.apply(page)).unwrap();
-    began.elapsed()
 }
 
 fn millis(work: impl FnOnce()) -> f64 {

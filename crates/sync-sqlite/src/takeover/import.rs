@@ -6,6 +6,7 @@ use super::report::{RefusedReason, RefusedRow, TakeoverReport};
 use super::{Reading, refused};
 use crate::SqliteConfig;
 use crate::apply;
+use crate::digests::Digested;
 use crate::error::failed;
 use crate::space::Space;
 
@@ -108,10 +109,10 @@ impl<'t> Import<'t> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let page = std::mem::take(&mut self.page);
+        let page = Digested::new(std::mem::take(&mut self.page));
         self.bytes = 0;
         let applied = apply::apply_in(self.transaction, self.config, self.space, &page)?;
-        let outcomes = applied.upserts.iter().zip(&page.upserts);
+        let outcomes = applied.upserts.iter().zip(&page.page().upserts);
         for ((outcome, operation), duplicate) in outcomes.zip(self.duplicates.drain(..)) {
             if *outcome == UpsertOutcome::Inserted {
                 self.report.taken += 1;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pollster::block_on;
 use sync_core::{SyncStore, SyncStoreExt};
-use sync_sqlite::SqliteConfig;
+use sync_sqlite::{Durability, SqliteConfig};
 
 use crate::{migrated, open, page, position};
 
@@ -21,7 +21,7 @@ fn rows_with(file: &Path, log: &[u8], what: &str) -> u64 {
     let copy = dir.path().join("copy.db");
     fs::copy(file, &copy).unwrap();
     fs::write(dir.path().join("copy.db-wal"), log).unwrap();
-    let store = open(&SqliteConfig::new(&copy));
+    let store = open(&SqliteConfig::new(&copy).durability(Durability::Process));
     let rows = position(&store);
     let report = block_on(store.verify()).unwrap();
     assert!(report.is_clean(), "{what}: {:?}", report.findings);

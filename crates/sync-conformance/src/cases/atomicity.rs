@@ -1,0 +1,380 @@
+//! A page is applied wholly or not at all, and its preconditions hold while it is.
+
+use std::pin::pin;
+use std::sync::Barrier;
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use sync_core::{
+    ErrorKind, FeedCursor, Limit, List, Mismatch, Operation, Page, Payloads, Retry, SyncStore,
+    TooLarge, Ts, limits,
+};
+
+use crate::data::{id, ids, key, op, ops, order, page_of, removed};
+use crate::failure::{Verdict, ensure, ensure_eq, ensure_err, fail};
+use crate::harness::Harness;
+use crate::rig::{Rig, Space, finish, together};
+use crate::walk::some;
+
+const MANY: Limit = Limit::rows(1_000);
+
+/// Every refusal a page can meet, on a space that exists and on one that does not.
+pub(crate) fn a_refused_page_leaves_no_trace<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    let (db, space) = rig.space()?;
+    let large = || Bytes::from(vec![0; limits::PAYLOAD_BYTES + 1]);
+    let rest = || {
+        Page::new()
+            .upserts(ops(50..60))
+            .delete(removed(id(1)))
+            .delete(removed(id(99)).reject())
+            .backfill(id(2), order(2))
+            .set(key("cursor"), "after")
+            .set(key("new"), "value")
+    };
+    let refused = [
+        rest().expect(key("cursor"), Some("never")),
+        rest().expect(key("cursor"), Some("")).reset(),
+        rest().expect(key("cursor"), Some("before ")),
+        rest().expect(key("new"), Some("value")),
+        rest().upsert(Operation::new(id(70), Ts::ZERO, large())),
+        rest().set(key("large"), vec![0; limits::STATE_VALUE_BYTES + 1]),
+        rest()
+            .lift(id(0))
+            .upserts((0..limits::PAGE_OPERATIONS as u64).map(op)),
+    ];
+    let absent = db.connect()?.open("absent")?;
+    let _ = space.apply(page_of(0..10).set(key("cursor"), "before"))?;
+    let _ = space.apply(Page::new().delete(removed(id(0))))?;
+    let before = space.dump()?;
+    for (n, page) in refused.into_iter().enumerate() {
+        for space in [&space, &absent] {
+            match space.apply(page.clone()) {
+                Err(error) => ensure!(
+                    matches!(
+                        error.kind(),
+                        ErrorKind::Conflict(_) | ErrorKind::TooLarge(_)
+                    ),
+                    "page {n} was refused with {error}"
+                ),
+                Ok(_) => fail!("page {n} was applied"),
+            }
+        }
+        ensure_eq!(space.dump()?, before, "everything after refused page {n}");
+        let known = space.known(&[id(99), id(50), id(1)])?;
+        ensure_eq!(
+            known.first(),
+            Some(&sync_core::Known::Unknown),
+            "an id a refused page rejects"
+        );
+        ensure_eq!(
+            absent.stats()?,
+            sync_core::Stats::default(),
+            "a space no page created"
+        );
+    }
+    ensure_eq!(db.connect()?.spaces(None, 10)?.len(), 1, "spaces");
+    let applied = space.apply(rest())?;
+    ensure_eq!(
+        applied.totals().inserted,
+        10,
+        "rows inserted once nothing refuses the page"
+    );
+    space.audit()
+}
+
+pub(crate) fn of_two_moves_of_one_cursor_exactly_one_wins<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    const ROUNDS: u64 = 100;
+    let db = rig.fresh()?;
+    let movers = [db.space()?, db.space()?];
+    let start = Barrier::new(movers.len());
+    // The first round expects absence, every other one the value of the round before.
+    let won = together(&movers, |mover, space| {
+        let mut won = Vec::new();
+        for round in 0..ROUNDS {
+            let expected = (round > 0).then(|| format!("round {}", round - 1));
+            let row = 2 * round + mover;
+            let page = page_of(row..row + 1)
+                .expect(key("cursor"), expected)
+                .expect(key("other"), None::<Bytes>)
+                .set(key("cursor"), format!("round {round}"));
+            start.wait();
+            let answer = space.apply(page);
+            // Neither goes on before both were answered.
+            start.wait();
+            match answer {
+                Ok(_) => won.push(row),
+                Err(error) => match error.kind() {
+                    ErrorKind::Conflict(found) => {
+                        let expected = [Mismatch {
+                            key: key("cursor"),
+                            found: Some(Bytes::from(format!("round {round}"))),
+                        }];
+                        ensure_eq!(found.as_slice(), expected, "what the loser is told");
+                    }
+                    _ => fail!("the loser of round {round} was answered {error}"),
+                },
+            }
+        }
+        Ok(won)
+    })?;
+    let mut rows = won.concat();
+    rows.sort_unstable();
+    ensure_eq!(rows.len() as u64, ROUNDS, "pages that won, one a round");
+    let mut expected: Vec<_> = rows.into_iter().map(id).collect();
+    expected.sort_unstable();
+    let space = db.space()?;
+    let stored = space.rows_by_time(sync_core::TimeRange::ALL, MANY)?;
+    let mut stored: Vec<_> = stored.iter().map(|row| row.operation.id).collect();
+    stored.sort_unstable();
+    ensure_eq!(stored, expected, "rows, those of the winners");
+    space.audit()
+}
+
+pub(crate) fn a_conflict_names_every_key_that_does_not_hold<H: Harness>(
+    rig: &Rig<'_, H>,
+) -> Verdict {
+    let (_db, space) = rig.space()?;
+    let page = Page::new()
+        .set(key("a"), "1")
+        .set(key("empty"), "")
+        .set(key("bytes"), &b"\x00\xff"[..]);
+    let _ = space.apply(page)?;
+    let page = page_of(0..1)
+        .expect(key("a"), Some("1"))
+        .expect(key("a"), None::<Bytes>)
+        .expect(key("empty"), None::<Bytes>)
+        .expect(key("absent"), Some(""))
+        .expect(key("bytes"), Some(&b"\x00\xfe"[..]))
+        .expect(key("nothing"), None::<Bytes>)
+        .set(key("a"), "2");
+    let mut found = ensure_err!(
+        space.apply(page),
+        ErrorKind::Conflict(found) => found.clone(),
+        "a page with four preconditions that do not hold"
+    );
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    let mismatch = |name: &str, found: Option<&'static [u8]>| Mismatch {
+        key: key(name),
+        found: found.map(Bytes::from_static),
+    };
+    let expected = [
+        mismatch("a", Some(b"1")),
+        mismatch("absent", None),
+        mismatch("bytes", Some(b"\x00\xff")),
+        mismatch("empty", Some(b"")),
+    ];
+    ensure_eq!(found, expected, "the mismatches, by key");
+    ensure_eq!(
+        space.load(&key("a"))?,
+        some("1"),
+        "a key the refused page would set"
+    );
+    // Preconditions read the state before the page and before its reset.
+    let page = Page::new()
+        .expect(key("a"), Some("1"))
+        .reset()
+        .set(key("a"), "3");
+    let _ = space.apply(page)?;
+    ensure_eq!(
+        space.load(&key("a"))?,
+        some("3"),
+        "a key set behind a reset"
+    );
+    ensure_eq!(space.load(&key("empty"))?, None, "a key a reset took away");
+    Ok(())
+}
+
+pub(crate) fn who_lost_the_lease_writes_nothing<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    let db = rig.fresh()?;
+    let (first, second) = (db.space()?, db.space()?);
+    let lease = || key("lease");
+    let _ = first.apply(
+        Page::new()
+            .expect(lease(), None::<Bytes>)
+            .set(lease(), "first 1"),
+    )?;
+    let _ = first.apply(page_of(0..5).expect(lease(), Some("first 1")))?;
+    let takeover = Page::new()
+        .expect(lease(), Some("first 1"))
+        .set(lease(), "second 2");
+    let _ = second.apply(takeover)?;
+    let before = second.dump()?;
+    let stale = [
+        page_of(5..9),
+        Page::new().delete(removed(id(0))),
+        Page::new().backfill(id(0), order(1)),
+        Page::new().set(key("cursor"), "9"),
+        Page::new().reset(),
+        Page::new().lift(id(0)),
+        Page::new(),
+    ];
+    for page in stale {
+        let found = ensure_err!(
+            first.apply(page.expect(lease(), Some("first 1"))),
+            ErrorKind::Conflict(found) => found.clone(),
+            "a page of the holder that lost the lease"
+        );
+        let holder = found.first().and_then(|mismatch| mismatch.found.clone());
+        ensure_eq!(holder, some("second 2"), "the holder a conflict names");
+        ensure_eq!(second.dump()?, before, "everything after a stale page");
+    }
+    let _ = second.apply(page_of(5..9).expect(lease(), Some("second 2")))?;
+    second.audit()
+}
+
+pub(crate) fn what_is_too_large_is_named_and_nothing_is_stored<H: Harness>(
+    rig: &Rig<'_, H>,
+) -> Verdict {
+    let (_db, space) = rig.space()?;
+    let _ = space.apply(page_of(0..1))?;
+    let before = space.dump()?;
+    let large = Bytes::from(vec![7; limits::PAYLOAD_BYTES + 1]);
+    for k in [0, 1, 4, 9] {
+        let mut operations: Vec<Operation> = ops(10..20).collect();
+        if let Some(operation) = operations.get_mut(k) {
+            operation.payload = large.clone();
+        }
+        let page = Page::new().upserts(operations).set(key("k"), "v");
+        let found = ensure_err!(
+            space.apply(page),
+            ErrorKind::TooLarge(found) => *found,
+            "a page whose payload {k} is too large"
+        );
+        let expected = TooLarge {
+            list: List::Upserts,
+            index: k,
+            limit: limits::PAYLOAD_BYTES,
+        };
+        ensure_eq!(found, expected, "what is too large");
+        ensure_eq!(space.dump()?, before, "everything after the refusal");
+    }
+    Ok(())
+}
+
+/// Dropped before it was polled, after each of its first polls, and after a while: the page is
+/// there or not, and the handle works.
+pub(crate) fn a_dropped_apply_leaves_all_or_nothing<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    const ROWS: u64 = 200;
+    let db = rig.fresh()?;
+    for round in 0..24_u64 {
+        let name = format!("round-{round}");
+        let space = db.connect()?.open(&name)?;
+        let page = page_of(0..ROWS).set(key("cursor"), "after");
+        if round < 8 {
+            rig.harness.block_on(async {
+                let mut apply = pin!(space.store.apply(page));
+                let mut polls = 0;
+                poll_fn(|context| {
+                    if polls == round {
+                        return Poll::Ready(());
+                    }
+                    polls += 1;
+                    apply.as_mut().poll(context).map(|_| ())
+                })
+                .await;
+            });
+        } else {
+            let patience = Duration::from_micros(50 * (round - 8));
+            let _ = space.within(patience, space.store.apply(page));
+        }
+        let _ = space.apply(Page::new().upsert(op(ROWS + round)))?;
+        for space in [space, db.connect()?.open(&name)?] {
+            let page = space.feed(FeedCursor::Beginning, MANY, Payloads::Skip)?;
+            let of_page = page
+                .entries
+                .iter()
+                .filter(|entry| entry.id != id(ROWS + round))
+                .count() as u64;
+            ensure!(
+                of_page == 0 || of_page == ROWS,
+                "{of_page} of {ROWS} rows of a dropped apply are there"
+            );
+            let after = space.load(&key("cursor"))?;
+            // The page may be committed between the two reads, never the other way round.
+            ensure!(
+                of_page == 0 || after == some("after"),
+                "rows of a dropped apply without its cursor: {after:?}"
+            );
+        }
+        let space = db.connect()?.open(&name)?;
+        space.audit()?;
+    }
+    Ok(())
+}
+
+/// A reader that runs all the time sees a page's rows, deletes and state together or not at all.
+pub(crate) fn no_reader_sees_half_a_page<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    const ROUNDS: u64 = 100;
+    const ROWS: u64 = 50;
+    let db = rig.fresh()?;
+    let (writer, reader) = (db.space()?, db.space()?);
+    let _ = writer.apply(page_of(0..ROWS))?;
+    let wanted = ids(0..(ROUNDS + 1) * ROWS);
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for round in 1..=ROUNDS {
+                let (from, to) = (round * ROWS, (round + 1) * ROWS);
+                let page = (from - ROWS..from)
+                    .fold(page_of(from..to), |page, n| page.delete(removed(id(n))));
+                let _ = writer.apply(page.set(key("round"), round.to_string()))?;
+            }
+            Ok(())
+        });
+        let mut rounds = 0;
+        while !writing.is_finished() || rounds == 0 {
+            rounds += 1;
+            let rows = reader.part(&wanted, limits::READ_BYTES)?.rows;
+            let live: Vec<usize> = (0..)
+                .zip(rows)
+                .filter_map(|(n, row)| row.map(|_| n))
+                .collect();
+            let round = live.first().map_or(0, |first| first / ROWS as usize);
+            let from = round * ROWS as usize;
+            let expected: Vec<usize> = (from..from + ROWS as usize).collect();
+            ensure_eq!(live, expected, "the live rows of one get");
+            let total = reader.stats()?.total;
+            ensure_eq!(
+                total,
+                ROWS,
+                "the counter of rows between pages that keep it"
+            );
+        }
+        finish(writing)
+    })?;
+    reader.audit()
+}
+
+/// What a test of preconditions would miss: the check belongs to the transaction that writes.
+pub(crate) fn many_counters_moved_by_compare_and_set_lose_no_step<H: Harness>(
+    rig: &Rig<'_, H>,
+) -> Verdict {
+    const WRITERS: usize = 6;
+    const STEPS: u64 = 40;
+    let db = rig.fresh()?;
+    let spaces: Vec<Space<'_, H>> = (0..WRITERS).map(|_| db.space()).collect::<Result<_, _>>()?;
+    together(&spaces, |_, space| {
+        let mut steps = 0;
+        while steps < STEPS {
+            let found = space.load(&key("counter"))?;
+            let text = found.as_deref().map(String::from_utf8_lossy);
+            let next = text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
+            let page = Page::new()
+                .expect(key("counter"), found)
+                .set(key("counter"), next.to_string());
+            match space.apply(page) {
+                Ok(_) => steps += 1,
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => {}
+                Err(error) if error.retry() == Retry::Later => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    })?;
+    let counter = db.space()?.load(&key("counter"))?;
+    let expected = Bytes::from((WRITERS as u64 * STEPS).to_string());
+    ensure_eq!(counter, Some(expected), "the counter after every step");
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Other processes: the test binary starts itself again with one test and a task.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::cases;
+use crate::failure::{Failure, Verdict};
+use crate::harness::{Database, Harness};
+use crate::rig::Db;
+
+/// Which task a worker has; absent in the process a person started.
+const TASK: &str = "SYNC_CONFORMANCE_WORKER";
+/// By what the worker finds its database.
+const LOCATOR: &str = "SYNC_CONFORMANCE_LOCATOR";
+/// The task's argument.
+const ARGUMENT: &str = "SYNC_CONFORMANCE_ARGUMENT";
+/// Marks the lines a worker says, among those of the test harness.
+const SAYS: &str = "worker says: ";
+
+/// The path of the module that holds the test `suite!` makes for workers.
+#[derive(Clone, Copy)]
+pub(crate) struct WorkerTest(pub(crate) &'static str);
+
+impl WorkerTest {
+    /// The test's name as the test harness knows it: without the name of the crate.
+    fn name(self) -> String {
+        match self.0.split_once("::") {
+            Some((_, module)) => format!("{module}::conformance_worker"),
+            None => "conformance_worker".to_owned(),
+        }
+    }
+}
+
+/// A process that works on a database of this one.
+pub(crate) struct Worker {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Worker {
+    /// Starts a process that does `task` with `argument` on the database.
+    pub(crate) fn start<H: Harness>(
+        db: &Db<'_, H>,
+        task: &'static str,
+        argument: impl AsRef<OsStr>,
+    ) -> Verdict<Self> {
+        let Some(worker) = db.worker else {
+            return Err(Failure::new(
+                "the case starts processes and can only run inside `suite!`",
+            ));
+        };
+        let Some(locator) = db.database.locator() else {
+            return Err(Failure::new("declares processes and has no locator"));
+        };
+        let mut child = Command::new(env::current_exe()?)
+            .args(["--exact", &worker.name(), "--nocapture", "--test-threads=1"])
+            .env(TASK, task)
+            .env(LOCATOR, locator)
+            .env(ARGUMENT, argument)
+            .env_remove(crate::report::TABLE)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let Some(stdout) = child.stdout.take() else {
+            return Err(Failure::new("the worker has no output"));
+        };
+        let lines = BufReader::new(stdout).lines();
+        Ok(Self { child, lines })
+    }
+
+    /// The next line the worker says, or `None` after the last.
+    pub(crate) fn hear(&mut self) -> Verdict<Option<String>> {
+        for line in self.lines.by_ref() {
+            // The test harness begins a line of its own before the worker's first.
+            if let Some((_, said)) = line?.split_once(SAYS) {
+                return Ok(Some(said.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the worker abruptly: `SIGKILL`, without any of its destructors.
+    pub(crate) fn kill(mut self) -> Verdict {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits until the worker has ended, and answers the rest of what it said and how it ended.
+    pub(crate) fn end(mut self) -> Verdict<(Vec<String>, ExitStatus, String)> {
+        let mut said = Vec::new();
+        while let Some(line) = self.hear()? {
+            said.push(line);
+        }
+        let mut complaint = Vec::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_end(&mut complaint)?;
+        }
+        let status = self.child.wait()?;
+        Ok((
+            said,
+            status,
+            String::from_utf8_lossy(&complaint).into_owned(),
+        ))
+    }
+
+    /// Waits for a worker that must succeed.
+    pub(crate) fn succeed(self) -> Verdict<Vec<String>> {
+        let (said, status, complaint) = self.end()?;
+        if status.success() {
+            Ok(said)
+        } else {
+            Err(Failure::new(format!(
+                "the worker failed: {status}: {complaint}"
+            )))
+        }
+    }
+}
+
+/// A case that fails half way leaves no process behind.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Neither fails for a reason that anybody could do something about.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says a line to the process that started this one.
+pub(crate) fn say(line: &str) {
+    println!("{SAYS}{line}");
+}
+
+/// What the worker test does: its task, or nothing in a process that a person started.
+pub(crate) fn work<H: Harness>() -> Verdict {
+    let Ok(task) = env::var(TASK) else {
+        return Ok(());
+    };
+    let read = |name| env::var(name).map_err(|_| Failure::new(format!("{name} is not set")));
+    let harness = H::default();
+    let db = Db {
+        database: harness.attach(&read(LOCATOR)?)?,
+        harness: &harness,
+        worker: None,
+    };
+    cases::work(&task, &db, &read(ARGUMENT)?)
+}

@@ -1,0 +1,92 @@
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use sync_store::SpaceName;
+
+use crate::commands::{
+    dump, load, migrate, new_epoch, prune, reject, reset, revive, status, tombstones, verify,
+};
+use crate::failure::{Failure, Result};
+
+/// Runs and looks after an ordered sync store.
+#[derive(Debug, Parser)]
+#[command(name = "sync-node", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes. Flags win over the environment, which wins over the file.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The store's URL: sqlite:PATH, memory:
+    ///
+    /// A URL with a password belongs in the environment or the file, because every user of a
+    /// machine reads command lines.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SYNC_NODE_STORE",
+        hide_env_values = true,
+        global = true
+    )]
+    pub(crate) store: Option<String>,
+    /// The space [default: default]
+    #[arg(long, value_name = "NAME", env = "SYNC_NODE_SPACE", global = true)]
+    pub(crate) space: Option<SpaceName>,
+    /// A TOML file with the keys store and space
+    #[arg(long, value_name = "FILE", env = "SYNC_NODE_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON document on standard output and nothing else
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows counts, head, floor, epoch, state, fingerprint, and what the backend promises
+    ///
+    /// Of every space, unless one is named by --space, the environment or the file.
+    Status(status::Args),
+    /// Recounts a space and compares every walk with every other and with the counters
+    Verify(verify::Args),
+    /// Writes a space as NDJSON, one record a line
+    Dump(dump::Args),
+    /// Reads NDJSON that dump wrote
+    Load(load::Args),
+    /// Brings the database to the schema of this version, creating it where there is none
+    Migrate(migrate::Args),
+    /// Drops old tombstones
+    Prune(prune::Args),
+    /// Empties a space: rows, tombstones and state
+    Reset(reset::Args),
+    /// Begins a new epoch over the same rows: after a backup was restored
+    NewEpoch(new_epoch::Args),
+    /// Lists tombstones, oldest first
+    Tombstones(tombstones::Args),
+    /// Removes operations for good: no source and no peer brings them back
+    Reject(reject::Args),
+    /// Takes back the tombstones of operations, so that they may come again
+    Revive(revive::Args),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 may succeed when run again, 4 verification found a difference";
+
+impl Cli {
+    /// Reads the command line. Help and version are printed here, and end the process.
+    pub(crate) fn read() -> Result<Self> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+            _ => {
+                let text = error.render().to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                Failure::usage(text.trim_end())
+            }
+        })
+    }
+}

@@ -1,0 +1,262 @@
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use sync_store::{
+    AnyBackend, AnyStore, Capabilities, Durability, Limit, SpaceName, StateEntry, SyncState,
+    SyncStore, TimeRange,
+};
+
+use crate::failure::Result;
+use crate::fingerprint::Fingerprint;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::settings::Settings;
+
+/// Keys of one step of the walk.
+const KEYS: usize = 10_000;
+/// Spaces of one step of the listing.
+const SPACES: usize = 100;
+/// State entries shown of one space.
+const STATE_SHOWN: usize = 1_000;
+/// The longest state value shown as text, in bytes.
+const TEXT_SHOWN: usize = 128;
+/// How many bytes of any other state value are shown.
+const HEX_SHOWN: usize = 16;
+
+/// The arguments of `status`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Leave out the fingerprint, for which every key of a space is read
+    #[arg(long)]
+    no_fingerprint: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    store: Store,
+    spaces: Vec<Space>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Store {
+    backend: &'static str,
+    durability: &'static str,
+    multi_process: bool,
+    notify_delay_ms: u128,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Space {
+    #[serde(rename = "space")]
+    name: String,
+    /// Absent where the space does not exist yet.
+    epoch: Option<String>,
+    rows: u64,
+    ordered: u64,
+    tombstones: u64,
+    head: u64,
+    floor: u64,
+    fingerprint: Option<Keys>,
+    state: Vec<State>,
+    /// The space has more state than is shown.
+    state_more: bool,
+}
+
+#[derive(Serialize)]
+struct Keys {
+    count: u64,
+    hash: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    key: String,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hex_prefix: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
+    let backend = sync_store::connect(&settings.store).await?;
+    let names = match &settings.named_space {
+        Some(space) => vec![space.clone()],
+        None => every_space(&backend).await?,
+    };
+    let mut spaces = Vec::with_capacity(names.len());
+    for name in names {
+        let store = backend.open(&name).await?;
+        spaces.push(Space::read(&store, !args.no_fingerprint).await?);
+    }
+    let document = Document {
+        store: Store::of(backend.name(), backend.capabilities()),
+        spaces,
+    };
+    let text = document.to_text();
+    Report::new(&document, text)
+}
+
+async fn every_space(backend: &AnyBackend) -> Result<Vec<SpaceName>> {
+    let mut names: Vec<SpaceName> = Vec::new();
+    loop {
+        let more = backend.spaces(names.last(), SPACES).await?;
+        if more.is_empty() {
+            return Ok(names);
+        }
+        names.extend(more);
+    }
+}
+
+impl Store {
+    fn of(backend: &'static str, capabilities: Capabilities) -> Self {
+        Self {
+            backend,
+            durability: match capabilities.durability {
+                Durability::Memory => "memory",
+                Durability::Process => "process",
+                Durability::Machine => "machine",
+            },
+            multi_process: capabilities.multi_process,
+            notify_delay_ms: capabilities.notify_delay.as_millis(),
+        }
+    }
+}
+
+impl Space {
+    async fn read(store: &AnyStore, with_fingerprint: bool) -> Result<Self> {
+        let stats = store.stats().await?;
+        let fingerprint = if with_fingerprint {
+            Some(fingerprint(store).await?)
+        } else {
+            None
+        };
+        let entries = store.list("", None, Limit::rows(STATE_SHOWN)).await?;
+        Ok(Self {
+            name: store.space().to_string(),
+            epoch: stats.epoch.map(|epoch| epoch.to_string()),
+            rows: stats.total,
+            ordered: stats.ordered,
+            tombstones: stats.tombstones,
+            head: stats.head.value(),
+            floor: stats.floor.value(),
+            fingerprint,
+            state_more: entries.next.is_some(),
+            state: entries.items.iter().map(State::of).collect(),
+        })
+    }
+}
+
+async fn fingerprint(store: &AnyStore) -> Result<Keys> {
+    let mut progress = Progress::new("keys read");
+    let mut fingerprint = Fingerprint::default();
+    let mut after = None;
+    loop {
+        let batch = store
+            .scan_keys(TimeRange::ALL, after, Limit::rows(KEYS))
+            .await?;
+        for key in &batch.items {
+            fingerprint.add(&key.id);
+        }
+        progress.at(fingerprint.count());
+        after = batch.next;
+        if after.is_none() {
+            return Ok(Keys {
+                count: fingerprint.count(),
+                hash: fingerprint.to_hex(),
+            });
+        }
+    }
+}
+
+impl State {
+    fn of(entry: &StateEntry) -> Self {
+        let value = &entry.value;
+        let readable = |text: &&str| !text.chars().any(char::is_control);
+        let text = (value.len() <= TEXT_SHOWN)
+            .then(|| str::from_utf8(value).ok().filter(readable))
+            .flatten();
+        let prefix = value.get(..HEX_SHOWN).unwrap_or(value);
+        Self {
+            key: entry.key.to_string(),
+            bytes: value.len(),
+            text: text.map(ToOwned::to_owned),
+            hex_prefix: text.is_none().then(|| hex::encode(prefix)),
+        }
+    }
+}
+
+impl Document {
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let Store {
+            backend,
+            durability,
+            multi_process,
+            notify_delay_ms,
+        } = &self.store;
+        let processes = if *multi_process {
+            "several processes"
+        } else {
+            "one process"
+        };
+        let _ = writeln!(
+            text,
+            "{backend}: an answered page survives {}; for {processes}; noticed elsewhere within \
+             {notify_delay_ms} ms",
+            match *durability {
+                "memory" => "nothing",
+                "process" => "the end of the process",
+                _ => "a crash of the machine",
+            }
+        );
+        if self.spaces.is_empty() {
+            text.push_str("no spaces yet\n");
+        }
+        for space in &self.spaces {
+            space.write_text(&mut text);
+        }
+        text
+    }
+}
+
+impl Space {
+    fn write_text(&self, text: &mut String) {
+        let _ = writeln!(text, "\nspace        {}", self.name);
+        let Some(epoch) = &self.epoch else {
+            text.push_str("             does not exist yet\n");
+            return;
+        };
+        let _ = writeln!(text, "epoch        {epoch}");
+        for (name, count) in [
+            ("rows", self.rows),
+            ("ordered", self.ordered),
+            ("tombstones", self.tombstones),
+            ("head", self.head),
+            ("floor", self.floor),
+        ] {
+            let _ = writeln!(text, "{name:<12} {count}");
+        }
+        if let Some(Keys { count, hash }) = &self.fingerprint {
+            let _ = writeln!(text, "fingerprint  {hash} of {count} keys");
+        }
+        for state in &self.state {
+            let State { key, bytes, .. } = state;
+            // A key may hold control characters, which a terminal would obey.
+            let key = key.escape_debug();
+            let _ = match (&state.text, &state.hex_prefix) {
+                (Some(value), _) => writeln!(text, "state        {key} = {value}"),
+                (None, prefix) => {
+                    let prefix = prefix.as_deref().unwrap_or_default();
+                    writeln!(text, "state        {key} = {bytes} bytes, {prefix}…")
+                }
+            };
+        }
+        if self.state_more {
+            let _ = writeln!(text, "state        and more");
+        }
+    }
+}

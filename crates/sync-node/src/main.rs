@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod cli;
+mod commands;
+mod confirm;
+mod dump;
+mod duration;
+mod failure;
+mod fingerprint;
+mod marks;
+mod progress;
+mod report;
+mod session;
+mod settings;
+
+use std::process::ExitCode;
+
+use crate::cli::Cli;
+use crate::report::Format;
+
+fn main() -> ExitCode {
+    let format = Format::of_arguments(std::env::args_os());
+    let outcome = Cli::read().and_then(|cli| pollster::block_on(commands::run(cli)));
+    format.print(outcome)
+}

@@ -1,0 +1,46 @@
+use sync_store::{AnyBackend, AnyStore, Epoch, SpaceName, Stats, SyncStore};
+
+use crate::failure::{Failure, Result};
+use crate::settings::Settings;
+
+/// The space that is meant where none is named.
+const DEFAULT_SPACE: &str = "default";
+
+/// A connection and the one space a command works on.
+pub(crate) struct Session {
+    pub(crate) backend: AnyBackend,
+    pub(crate) store: AnyStore,
+    pub(crate) space: SpaceName,
+}
+
+impl Session {
+    /// Connects and opens the space.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        let backend = sync_store::connect(&settings.store).await?;
+        let space = match &settings.named_space {
+            Some(space) => space.clone(),
+            None => SpaceName::new(DEFAULT_SPACE)?,
+        };
+        let store = backend.open(&space).await?;
+        Ok(Self {
+            backend,
+            store,
+            space,
+        })
+    }
+
+    /// The space's counters. Where it does not exist a person is told, because a mistyped name
+    /// looks just like an empty space.
+    pub(crate) async fn stats(&self) -> Result<Stats> {
+        let stats = self.store.stats().await?;
+        if stats.epoch.is_none() {
+            crate::progress::note(&format!("space {} does not exist yet", self.space));
+        }
+        Ok(stats)
+    }
+
+    /// The epoch of a space that has to exist.
+    pub(crate) fn existing(&self, epoch: Option<Epoch>) -> Result<Epoch> {
+        epoch.ok_or_else(|| Failure::not_found(format!("space {} does not exist", self.space)))
+    }
+}

@@ -1,0 +1,78 @@
+use std::path::Path;
+
+use serde::Deserialize;
+use sync_store::SpaceName;
+
+use crate::cli::Global;
+use crate::failure::{Failure, Result};
+
+/// Where the store is and which space is meant, after flags, environment and file.
+pub(crate) struct Settings {
+    /// The store's URL. Never printed: it may hold a password.
+    pub(crate) store: String,
+    /// The space, where one was named anywhere.
+    pub(crate) named_space: Option<SpaceName>,
+    /// Whether standard output belongs to one JSON document.
+    pub(crate) json: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    store: Option<String>,
+    space: Option<String>,
+}
+
+impl Settings {
+    /// Fills what flags and environment left open from the file.
+    pub(crate) fn of(global: Global) -> Result<Self> {
+        let file = match &global.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        let store = global.store.or(file.store).ok_or_else(|| {
+            Failure::usage(
+                "no store is named: give --store URL, set SYNC_NODE_STORE, or write store = \"URL\" \
+                 into the file of --config",
+            )
+        })?;
+        let in_file = || {
+            let parse = |name: String| name.parse::<SpaceName>();
+            file.space.map(parse).transpose().map_err(|error| {
+                Failure::usage(format!("space in the configuration file: {error}"))
+            })
+        };
+        let named_space = match global.space {
+            Some(space) => Some(space),
+            None => in_file()?,
+        };
+        Ok(Self {
+            store,
+            named_space,
+            json: global.json,
+        })
+    }
+}
+
+/// Reads the file. A message names the line and never shows it, because it may hold a password.
+fn read(path: &Path) -> Result<File> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("configuration file {shown}: {error}")))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            text.bytes()
+                .take(span.start)
+                .filter(|byte| *byte == b'\n')
+                .count()
+                + 1
+        });
+        let what = error.message();
+        // A value of the wrong type would be repeated.
+        let what = match what.split_once("invalid type") {
+            Some(_) => "store and space are strings",
+            None => what,
+        };
+        Failure::usage(format!("configuration file {shown}, line {line}: {what}"))
+    })
+}

@@ -1,0 +1,120 @@
+//! From a URL to a backend. A new backend joins with a row of [`SCHEMES`], a line in [`connect`], a
+//! line in [`migrate`], and a module that reads its options.
+
+#[cfg(feature = "memory")]
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+use sync_core::Backend;
+use sync_core::{Error, Migrated, Result};
+
+use crate::AnyBackend;
+use crate::url::{StoreUrl, error};
+
+/// Connects to the database that `url` names.
+///
+/// - Never migrates; see [`Backend::connect`](sync_core::Backend::connect) for what it refuses.
+/// - [`Config`](sync_core::ErrorKind::Config) where the URL is not understood, has an option that
+///   its backend does not know, or names a backend that this build does not have. The message
+///   says what would be accepted, and never repeats what may be a secret.
+///
+/// The crate's documentation lists the URLs and their options.
+pub async fn connect(url: &str) -> Result<AnyBackend> {
+    let url = StoreUrl::parse(url)?;
+    match url.scheme() {
+        #[cfg(feature = "memory")]
+        "memory" => open::<sync_memory::MemoryBackend>(memory::config(url)?).await,
+        #[cfg(feature = "sqlite")]
+        "sqlite" => open::<sync_sqlite::SqliteBackend>(sqlite::config(url)?).await,
+        _ => Err(not_here(&url)),
+    }
+}
+
+/// Brings the database that `url` names to the schema this version reads and writes, creating it
+/// where there is none.
+///
+/// - Forward only, under a lock, and nothing at all for a newer schema: see
+///   [`Backend::migrate`](sync_core::Backend::migrate).
+/// - Errors about the URL are those of [`connect`].
+pub async fn migrate(url: &str) -> Result<Migrated> {
+    let url = StoreUrl::parse(url)?;
+    match url.scheme() {
+        #[cfg(feature = "memory")]
+        "memory" => sync_memory::MemoryBackend::migrate(&memory::config(url)?).await,
+        #[cfg(feature = "sqlite")]
+        "sqlite" => sync_sqlite::SqliteBackend::migrate(&sqlite::config(url)?).await,
+        _ => Err(not_here(&url)),
+    }
+}
+
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+async fn open<B: Backend>(config: B::Config) -> Result<AnyBackend> {
+    Ok(AnyBackend::new(B::connect(config).await?))
+}
+
+/// Why a scheme cannot be used.
+enum Offer {
+    /// This crate's feature of that name brings it; whether this build has it.
+    Feature(&'static str, bool),
+    /// No version of this crate has it yet.
+    NotYet(&'static str),
+}
+
+/// Every scheme a URL may have.
+const SCHEMES: [(&str, Offer); 9] = [
+    ("memory", Offer::Feature("memory", cfg!(feature = "memory"))),
+    ("sqlite", Offer::Feature("sqlite", cfg!(feature = "sqlite"))),
+    ("postgres", Offer::NotYet("PostgreSQL")),
+    ("postgresql", Offer::NotYet("PostgreSQL")),
+    ("redis", Offer::NotYet("Redis")),
+    ("rediss", Offer::NotYet("Redis")),
+    ("valkey", Offer::NotYet("Valkey")),
+    ("mongodb", Offer::NotYet("MongoDB")),
+    ("mongodb+srv", Offer::NotYet("MongoDB")),
+];
+
+fn not_here(url: &StoreUrl) -> Error {
+    let offer = SCHEMES.iter().find(|(scheme, _)| *scheme == url.scheme());
+    error(match offer {
+        Some((scheme, Offer::NotYet(database))) => {
+            format!(
+                "{scheme}: this version has no backend for {database}; {}",
+                usable()
+            )
+        }
+        Some((scheme, Offer::Feature(feature, _))) => format!(
+            "{scheme}: this program was built without it; build sync-store with the feature \
+             {feature}"
+        ),
+        None => match url.shown_scheme() {
+            Some(scheme) => format!("{scheme}: is not the scheme of a store; {}", usable()),
+            None => format!(
+                "the URL does not begin with the scheme of a store; {}",
+                usable()
+            ),
+        },
+    })
+}
+
+/// What could be used instead, in this build and in another.
+fn usable() -> String {
+    let with = |wanted: bool| {
+        let schemes = SCHEMES.iter().filter_map(|(scheme, offer)| match offer {
+            Offer::Feature(_, built) if *built == wanted => Some(format!("{scheme}:")),
+            _ => None,
+        });
+        schemes.collect::<Vec<_>>().join(", ")
+    };
+    match (with(true), with(false)) {
+        (built, others) if others.is_empty() => format!("there are {built}"),
+        (built, others) if built.is_empty() => {
+            format!("this build has none, its features could bring {others}")
+        }
+        (built, others) => format!("this build has {built}, its features could bring {others}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
