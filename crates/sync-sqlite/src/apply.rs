@@ -59,6 +59,21 @@ pub(crate) fn apply(
     })
 }
 
+/// Applies `page` inside the caller's transaction.
+pub(crate) fn apply_in(
+    transaction: &Transaction<'_>,
+    config: &SqliteConfig,
+    name: &SpaceName,
+    page: &Digested,
+) -> Result<Applied> {
+    let mut writing = Writing::begin(transaction, config, name)?;
+    let applied = writing.page(page)?;
+    if writing.changed {
+        writing.save()?;
+    }
+    Ok(applied)
+}
+
 /// Commits. Where SQLite could not write, nobody can say whether a later recovery finds the
 /// transaction whole in the log; where it says why it refused, nothing was written.
 fn commit(transaction: Transaction<'_>) -> Result<()> {
@@ -75,7 +90,7 @@ fn commit(transaction: Transaction<'_>) -> Result<()> {
 }
 
 #[cfg(feature = "fault-injection")]
-fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
+pub(crate) fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
     config
         .on_boundary
         .as_ref()
@@ -89,7 +104,7 @@ fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
     reason = "the twin of the hook above"
 )]
 #[inline(always)]
-fn boundary(_: &SqliteConfig, _: &'static str) -> Result<()> {
+pub(crate) fn boundary(_: &SqliteConfig, _: &'static str) -> Result<()> {
     Ok(())
 }
 

@@ -55,11 +55,42 @@ pub(crate) fn trace(connection: &mut Connection, hook: StatementHook) -> rusqlit
             return;
         };
         let text = statement.sql().into_owned();
-        let steps = u64::try_from(statement.get_status(StatementStatus::VmStep)).unwrap_or(0);
+        let status = |of| u64::try_from(statement.get_status(of)).unwrap_or(0);
+        let steps = status(StatementStatus::VmStep);
+        // What ran for the first time was prepared anew, and its steps are all its own.
         let seen = before
             .insert(text.clone(), steps)
-            .filter(|seen| *seen <= steps);
-        hook(&text, steps - seen.unwrap_or(0));
+            .filter(|_| status(StatementStatus::Run) > 1);
+        hook(&text, steps.saturating_sub(seen.unwrap_or(0)));
     };
     connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(ended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_costs_the_same_prepared_anew_and_run_again() {
+        const TEXT: &str = "SELECT value FROM json_each('[1,2,3]')";
+        let work = Work::default();
+        let mut connection = Connection::open_in_memory().unwrap();
+        trace(&mut connection, work.clone().hook()).unwrap();
+        let run = |cached: bool| {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            let values = if cached {
+                let mut statement = connection.prepare_cached(TEXT).unwrap();
+                statement.query_map([], read).unwrap().count()
+            } else {
+                let mut statement = connection.prepare(TEXT).unwrap();
+                statement.query_map([], read).unwrap().count()
+            };
+            assert_eq!(values, 3);
+            work.take()[TEXT]
+        };
+        let first = run(false);
+        assert!(first.steps > 3, "{first:?}");
+        let others = [run(false), run(true), run(true), run(true), run(false)];
+        assert_eq!(others, [first; 5]);
+    }
 }
