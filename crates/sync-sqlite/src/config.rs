@@ -25,7 +25,7 @@ pub struct SqliteConfig {
     #[cfg(feature = "fault-injection")]
     pub(crate) on_boundary: Option<crate::fault::Hook>,
     #[cfg(feature = "fault-injection")]
-    pub(crate) on_statement: Option<crate::fault::StatementHook>,
+    pub(crate) work: Option<crate::fault::Work>,
 }
 
 impl SqliteConfig {
@@ -40,7 +40,7 @@ impl SqliteConfig {
             #[cfg(feature = "fault-injection")]
             on_boundary: None,
             #[cfg(feature = "fault-injection")]
-            on_statement: None,
+            work: None,
         }
     }
 
@@ -86,14 +86,8 @@ impl SqliteConfig {
 
     /// Counts in `work` what the statements of every connection cost.
     #[cfg(feature = "fault-injection")]
-    pub fn count_work(self, work: crate::fault::Work) -> Self {
-        self.on_statement(work.hook())
-    }
-
-    /// Calls `hook` for every statement of every connection when it has ended.
-    #[cfg(feature = "fault-injection")]
-    pub fn on_statement(mut self, hook: crate::fault::StatementHook) -> Self {
-        self.on_statement = Some(hook);
+    pub fn count_work(mut self, work: crate::fault::Work) -> Self {
+        self.work = Some(work);
         self
     }
 

@@ -69,8 +69,8 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
         connection.pragma_update(None, "query_only", true)?;
     }
     #[cfg(feature = "fault-injection")]
-    if let Some(hook) = &config.on_statement {
-        crate::fault::trace(&mut connection, std::sync::Arc::clone(hook))?;
+    if let Some(work) = &config.work {
+        work.count(&mut connection)?;
     }
     Ok(connection)
 }

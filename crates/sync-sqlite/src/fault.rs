@@ -11,13 +11,6 @@ use rusqlite::{Connection, StatementStatus};
 /// Called with a boundary's name; an error is the fault.
 pub type Hook = Arc<dyn Fn(&'static str) -> sync_core::Result<()> + Send + Sync>;
 
-/// Called with the text of every statement that ended, and the steps of SQLite's virtual machine
-/// it took.
-///
-/// Every row that a statement visits in a table or an index, and every row it writes, costs at
-/// least one step, so that equal steps on a small and a large space mean equal rows.
-pub type StatementHook = Arc<dyn Fn(&str, u64) + Send + Sync>;
-
 /// What the statements of a backend's connections cost.
 #[derive(Clone, Default)]
 pub struct Work(Arc<Mutex<BTreeMap<String, Cost>>>);
@@ -27,7 +20,10 @@ pub struct Work(Arc<Mutex<BTreeMap<String, Cost>>>);
 pub struct Cost {
     /// How often it ran.
     pub runs: u64,
-    /// Steps of the virtual machine, over all runs.
+    /// Steps of SQLite's virtual machine, over all runs.
+    ///
+    /// Every row that a statement visits in a table or an index, and every row it writes, costs at
+    /// least one step, so that equal steps on a small and a large space mean equal rows.
     pub steps: u64,
 }
 
@@ -37,33 +33,28 @@ impl Work {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn hook(self) -> StatementHook {
-        Arc::new(move |statement, steps| {
-            let mut work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let cost = work.entry(statement.to_owned()).or_default();
+    pub(crate) fn count(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let work = self.clone();
+        // SQLite counts a statement's steps from its preparation; a run's are the difference.
+        let mut before = BTreeMap::new();
+        let ended = move |event: TraceEvent<'_>| {
+            let TraceEvent::Profile(statement, _) = event else {
+                return;
+            };
+            let text = statement.sql().into_owned();
+            let status = |of| u64::try_from(statement.get_status(of)).unwrap_or(0);
+            let steps = status(StatementStatus::VmStep);
+            // What ran for the first time was prepared anew, and its steps are all its own.
+            let seen = before
+                .insert(text.clone(), steps)
+                .filter(|_| status(StatementStatus::Run) > 1);
+            let mut work = work.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let cost = work.entry(text).or_default();
             cost.runs += 1;
-            cost.steps += steps;
-        })
-    }
-}
-
-pub(crate) fn trace(connection: &mut Connection, hook: StatementHook) -> rusqlite::Result<()> {
-    // SQLite counts a statement's steps from its preparation; a run's are the difference.
-    let mut before = BTreeMap::new();
-    let ended = move |event: TraceEvent<'_>| {
-        let TraceEvent::Profile(statement, _) = event else {
-            return;
+            cost.steps += steps.saturating_sub(seen.unwrap_or(0));
         };
-        let text = statement.sql().into_owned();
-        let status = |of| u64::try_from(statement.get_status(of)).unwrap_or(0);
-        let steps = status(StatementStatus::VmStep);
-        // What ran for the first time was prepared anew, and its steps are all its own.
-        let seen = before
-            .insert(text.clone(), steps)
-            .filter(|_| status(StatementStatus::Run) > 1);
-        hook(&text, steps.saturating_sub(seen.unwrap_or(0)));
-    };
-    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(ended))
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(ended))
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +66,7 @@ mod tests {
         const TEXT: &str = "SELECT value FROM json_each('[1,2,3]')";
         let work = Work::default();
         let mut connection = Connection::open_in_memory().unwrap();
-        trace(&mut connection, work.clone().hook()).unwrap();
+        work.count(&mut connection).unwrap();
         let run = |cached: bool| {
             let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
             let values = if cached {
