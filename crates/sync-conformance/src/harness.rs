@@ -47,7 +47,7 @@ pub trait Harness: Default + Send + Sync + 'static {
     }
 
     /// [`Power::Newer`]: a database whose schema is newer than the backend supports.
-    fn from_the_future(&self) -> Result<Self::Database> {
+    fn newer(&self) -> Result<Self::Database> {
         Err(absent(Power::Newer))
     }
 }
@@ -155,7 +155,7 @@ pub enum Power {
     UnrelatedTransaction,
     /// [`Harness::empty`].
     Unmigrated,
-    /// [`Harness::from_the_future`].
+    /// [`Harness::newer`].
     Newer,
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn offers<H: Harness>(harness: &H, power: Power) -> Result<bool> {
             database.hold_unrelated_transaction().map(drop)
         }
         Power::Unmigrated => harness.empty().map(drop),
-        Power::Newer => harness.from_the_future().map(drop),
+        Power::Newer => harness.newer().map(drop),
     };
     match tried {
         Ok(()) => Ok(true),

@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod case;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "numbers in cases are literals and counters, far below any limit"
+)]
 mod cases;
 mod data;
 mod failure;

@@ -321,6 +321,7 @@ pub(crate) fn weight(row: &Row) -> usize {
     row.operation.payload.len() + object.map_or(0, |object| object.as_bytes().len())
 }
 
-pub(crate) fn some(text: &'static str) -> Option<Bytes> {
-    Some(Bytes::from_static(text.as_bytes()))
+/// A text as the value of a state key.
+pub(crate) fn text(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
 }

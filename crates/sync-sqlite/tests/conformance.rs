@@ -32,7 +32,7 @@ impl File {
         // The suite has more writers at once than a program would, on a machine that is busy.
         SqliteConfig::new(&self.path)
             .durability(self.durability)
-            .busy_timeout(std::time::Duration::from_secs(60))
+            .busy_timeout(std::time::Duration::from_mins(1))
     }
 
     fn open(&self) -> Result<Connection> {
@@ -130,7 +130,7 @@ impl Database for File {
 }
 
 /// A version no release has.
-fn newer(file: &File) -> rusqlite::Result<()> {
+fn raise_version(file: &File) -> rusqlite::Result<()> {
     let connection = Connection::open(&file.path)?;
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     connection.pragma_update(None, "user_version", version + 1)?;
@@ -177,9 +177,9 @@ macro_rules! harness {
                 Ok(file)
             }
 
-            fn from_the_future(&self) -> Result<File> {
+            fn newer(&self) -> Result<File> {
                 let file = self.fresh()?;
-                newer(&file).map_err(by_test)?;
+                raise_version(&file).map_err(by_test)?;
                 Ok(file)
             }
         }

@@ -17,7 +17,7 @@ use crate::data::{id, ids, key, op, ops, order, page_of, removed};
 use crate::failure::{Verdict, ensure, ensure_eq, ensure_err, fail};
 use crate::harness::Harness;
 use crate::rig::{Rig, Space, finish, together};
-use crate::walk::some;
+use crate::walk::text;
 
 const MANY: Limit = Limit::rows(1_000);
 
@@ -169,7 +169,7 @@ pub(crate) fn a_conflict_names_every_key_that_does_not_hold<H: Harness>(
     ensure_eq!(found, expected, "the mismatches, by key");
     ensure_eq!(
         space.load(&key("a"))?,
-        some("1"),
+        Some(text("1")),
         "a key the refused page would set"
     );
     // Preconditions read the state before the page and before its reset.
@@ -180,7 +180,7 @@ pub(crate) fn a_conflict_names_every_key_that_does_not_hold<H: Harness>(
     let _ = space.apply(page)?;
     ensure_eq!(
         space.load(&key("a"))?,
-        some("3"),
+        Some(text("3")),
         "a key set behind a reset"
     );
     ensure_eq!(space.load(&key("empty"))?, None, "a key a reset took away");
@@ -218,7 +218,11 @@ pub(crate) fn who_lost_the_lease_writes_nothing<H: Harness>(rig: &Rig<'_, H>) ->
             "a page of the holder that lost the lease"
         );
         let holder = found.first().and_then(|mismatch| mismatch.found.clone());
-        ensure_eq!(holder, some("second 2"), "the holder a conflict names");
+        ensure_eq!(
+            holder,
+            Some(text("second 2")),
+            "the holder a conflict names"
+        );
         ensure_eq!(second.dump()?, before, "everything after a stale page");
     }
     let _ = second.apply(page_of(5..9).expect(lease(), Some("second 2")))?;
@@ -295,7 +299,7 @@ pub(crate) fn a_dropped_apply_leaves_all_or_nothing<H: Harness>(rig: &Rig<'_, H>
             let after = space.load(&key("cursor"))?;
             // The page may be committed between the two reads, never the other way round.
             ensure!(
-                of_page == 0 || after == some("after"),
+                of_page == 0 || after == Some(text("after")),
                 "rows of a dropped apply without its cursor: {after:?}"
             );
         }

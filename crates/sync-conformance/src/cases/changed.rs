@@ -317,14 +317,14 @@ fn wakes<H: Harness>(
     space: &Space<'_, H>,
     cursor: FeedCursor,
     what: &str,
-    write: impl FnOnce() -> sync_core::Result<()>,
+    news: impl FnOnce() -> sync_core::Result<()>,
 ) -> Verdict {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| resolves(space, cursor, &format!("after {what}")));
         thread::sleep(Duration::from_millis(20));
-        let wrote = write();
+        let told = news();
         finish(waiter)?;
-        Ok(wrote?)
+        Ok(told?)
     })
 }
 

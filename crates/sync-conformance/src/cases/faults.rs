@@ -10,7 +10,7 @@ use crate::failure::{Verdict, ensure, ensure_eq, fail};
 use crate::harness::{BoundaryHook, COMMIT, COMMITTED, Harness};
 use crate::process::{Worker, say};
 use crate::rig::{Db, Rig, Space};
-use crate::walk::{Dump, some};
+use crate::walk::{Dump, text};
 
 /// More boundaries than the case's page can have on any backend.
 const BOUNDARIES: usize = 1_000;
@@ -109,7 +109,7 @@ fn all_or_nothing<H: Harness>(
     let found = space.dump()?;
     let mut after = after.clone();
     after.stats.epoch = before.stats.epoch;
-    let moved = space.load(&key("cursor"))? == some("after");
+    let moved = space.load(&key("cursor"))? == Some(text("after"));
     let expected = if moved { &after } else { before };
     ensure_eq!(
         found,

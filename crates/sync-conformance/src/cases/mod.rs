@@ -11,11 +11,14 @@ use crate::rig::{Db, Rig};
 mod atomicity;
 mod changed;
 mod commit_order;
+mod counters;
 mod declaration;
 mod faults;
 mod feed;
 mod identity;
+mod order;
 mod paging;
+mod payload;
 mod restart;
 mod schema;
 mod script;
@@ -129,9 +132,11 @@ list! { $
         "15" a_failing_commit_is_an_error_and_the_handle_goes_on [Boundaries];
         "18" a_lost_answer_is_an_error_of_its_own_and_a_guarded_retry_is_safe [Boundaries];
     }
-    identity {
+    payload {
         "22" payloads_come_back_byte_for_byte;
         "23" every_limit_is_exact;
+    }
+    identity {
         "24" an_id_twice_in_one_page_acts_in_turn;
         "25" the_same_record_again_changes_nothing_and_another_is_divergent;
         "26" a_backfill_sets_an_absent_order_once_and_nothing_else;
@@ -156,14 +161,22 @@ list! { $
     paging {
         "32a" a_walk_sees_every_row_that_stands_once_whatever_is_written;
         "32b" a_byte_budget_ends_a_page_and_never_the_walk;
+        "32c" a_row_is_returned_as_one_version;
         "33" ten_thousand_rows_of_one_place_are_paged_exactly;
+    }
+    order {
         "34" byte_order_is_unsigned_everywhere;
         "35" range_bounds_are_inclusive_and_limits_are_kept;
         "36a" any_claimed_time_is_stored_and_listed;
         "36b" an_objects_operations_are_walked_by_seq;
         "37" keys_are_rows_without_payloads_and_orders_only_the_ordered;
+    }
+    counters {
         "38" a_deleted_id_is_gone_everywhere_at_once;
         "39" counters_equal_a_recount;
+        "39b" a_prune_may_run_beside_writers_and_readers;
+        "39c" a_killed_prune_is_finished_by_the_next [Processes];
+        "39d" verify_finds_nothing_in_a_sound_space;
     }
     state {
         "40a" keys_are_literal_and_told_apart_by_every_byte;
@@ -171,6 +184,7 @@ list! { $
         "41a" values_are_any_bytes_and_empty_is_not_absent;
         "41b" of_two_changes_of_one_key_the_later_holds;
         "41c" a_page_that_changes_nothing_creates_nothing;
+        "41d" load_many_reads_one_snapshot;
     }
     spaces {
         "42a" spaces_do_not_see_each_other;
@@ -185,6 +199,7 @@ list! { $
         "42g" a_reset_costs_the_same_whatever_it_leaves_behind [Work];
         "43a" pages_of_any_size_are_one_transaction;
         "43b" a_page_of_every_list_reaches_the_limit;
+        "43c" a_large_page_becomes_visible_at_once;
         "44" a_get_of_100_000_ids_comes_in_bounded_parts;
         "45" opening_counting_and_the_head_of_the_feed_do_not_grow_with_the_space [Work];
     }
@@ -203,6 +218,7 @@ pub(crate) fn work<H: Harness>(task: &str, db: &Db<'_, H>, argument: &str) -> Ve
         commit_order::WRITE => commit_order::write(db, argument),
         restart::WRITE_ON => restart::write_on(db, argument),
         changed::COMMIT_ONE => changed::commit_one(db, argument),
+        counters::PRUNE => counters::prune(db, argument),
         spaces::SWEEP => spaces::sweep(db, argument),
         schema::MIGRATE => schema::migrate(db, argument),
         faults::DIE => faults::die(db, argument),

@@ -93,7 +93,7 @@ pub(crate) fn of_many_migrating_processes_one_migrates<H: Harness>(rig: &Rig<'_,
 pub(crate) fn a_newer_schema_is_refused_and_left_alone<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let db = Db {
         harness: rig.harness,
-        database: rig.harness.from_the_future()?,
+        database: rig.harness.newer()?,
         worker: rig.worker,
     };
     let (newer, supported, _) = mismatch(&db)?;

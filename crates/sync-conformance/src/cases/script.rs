@@ -36,7 +36,7 @@ enum Step {
     Restart,
 }
 
-/// SplitMix64: what the recorded script is made with must not change with a library.
+/// `SplitMix64`: what the recorded script is made with must not change with a library.
 struct Random(u64);
 
 impl Random {
@@ -498,7 +498,7 @@ fn dump<H: Harness>(space: &Space<'_, H>, text: &mut String) -> Verdict {
         let ts = absent(*ts);
         match kind {
             FeedKind::Live { .. } => {
-                line(text, format_args!("feed {id} {ts} object {object} live"))?
+                line(text, format_args!("feed {id} {ts} object {object} live"))?;
             }
             FeedKind::Tombstone {
                 reason,

@@ -1,6 +1,7 @@
 //! Large pages, large spaces, and what must not cost more in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 use bytes::Bytes;
 use sync_core::{
@@ -11,7 +12,7 @@ use sync_core::{
 use crate::data::{id, ids, key, order, removed, ts};
 use crate::failure::{Verdict, ensure, ensure_eq, fail};
 use crate::harness::{Harness, WorkMeter};
-use crate::rig::{Rig, Space};
+use crate::rig::{Rig, Space, finish};
 use crate::walk::{Follower, weight};
 
 /// Operations with one small payload, which they share: no time goes into making them.
@@ -77,8 +78,8 @@ pub(crate) fn pages_of_any_size_are_one_transaction<H: Harness>(rig: &Rig<'_, H>
         let backfills = (0..size).fold(Page::new(), |page, n| page.backfill(id(n), order(n / 2)));
         let applied = space.apply(backfills)?;
         ensure_eq!(applied.totals().ordered, size, "backfills");
-        let deletes = (0..size).fold(Page::new(), |page, n| page.delete(removed(id(n))));
-        let applied = space.apply(deletes)?;
+        let all_gone = (0..size).fold(Page::new(), |page, n| page.delete(removed(id(n))));
+        let applied = space.apply(all_gone)?;
         let deleted = applied
             .deletes
             .iter()
@@ -99,6 +100,43 @@ pub(crate) fn pages_of_any_size_are_one_transaction<H: Harness>(rig: &Rig<'_, H>
         );
     }
     Ok(())
+}
+
+/// A reader that looks all the time finds nothing of a large page, and then all of it.
+pub(crate) fn a_large_page_becomes_visible_at_once<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    const ROWS: u64 = 30_000;
+    let (db, writer) = rig.space()?;
+    let reader = db.space()?;
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            let page = Page::new().upserts(small(0..ROWS)).set(key("k"), "v");
+            Ok(writer.apply(page).map(drop)?)
+        });
+        let mut looks = 0;
+        while looks < 3 || !writing.is_finished() {
+            looks += 1;
+            // What is asked first may be before the page; what is asked later never more so.
+            let first = matches!(reader.known(&[id(0)])?.as_slice(), [Known::Live { .. }]);
+            let total = reader.stats()?.total;
+            let feed = reader.feed(FeedCursor::Beginning, Limit::rows(1), Payloads::Skip)?;
+            let last = matches!(
+                reader.known(&[id(ROWS - 1)])?.as_slice(),
+                [Known::Live { .. }]
+            );
+            let state = reader.load(&key("k"))?.is_some();
+            ensure!(
+                total == 0 || total == ROWS,
+                "{total} of {ROWS} rows of one page"
+            );
+            let seen = [first, total > 0, !feed.entries.is_empty(), last, state];
+            ensure!(
+                seen.is_sorted(),
+                "the page is there and then not: first row, counters, feed, last row, state: {seen:?}"
+            );
+        }
+        finish(writing)
+    })?;
+    reader.audit()
 }
 
 /// All four lists share one page of the largest size.
@@ -143,6 +181,7 @@ pub(crate) fn a_get_of_100_000_ids_comes_in_bounded_parts<H: Harness>(rig: &Rig<
         let operations = (from..from + 200).map(|n| Operation::new(id(n), ts(n), payload.clone()));
         let _ = space.apply(Page::new().upserts(operations))?;
     }
+    let stored: BTreeSet<OpId> = (0..LARGE).map(id).collect();
     // Large rows, strangers, and every id many times over.
     let wanted: Vec<OpId> = (0..ASKED).map(|n| id(n * 7 % (2 * LARGE))).collect();
     for (asked, budget) in [
@@ -164,8 +203,8 @@ pub(crate) fn a_get_of_100_000_ids_comes_in_bounded_parts<H: Harness>(rig: &Rig<
             );
             for (id, row) in rest.iter().zip(&part.rows) {
                 let found = row.as_ref().map(|row| row.operation.id);
-                let live = space_holds(*id, LARGE);
-                ensure_eq!(found, live.then_some(*id), "the row a get answers for {id}");
+                let expected = stored.contains(id).then_some(*id);
+                ensure_eq!(found, expected, "the row a get answers for {id}");
             }
             answered += part.rows.len();
             if part.next.is_none() {
@@ -195,25 +234,9 @@ pub(crate) fn a_get_of_100_000_ids_comes_in_bounded_parts<H: Harness>(rig: &Rig<
     ensure_eq!(known.len(), wanted.len(), "answers of known to 100,000 ids");
     for (id, known) in wanted.iter().zip(known) {
         let live = matches!(known, Known::Live { .. });
-        ensure_eq!(
-            live,
-            space_holds(*id, LARGE),
-            "whether {id} is known as live"
-        );
+        ensure_eq!(live, stored.contains(id), "whether {id} is known as live");
     }
     Ok(())
-}
-
-fn space_holds(wanted: OpId, rows: u64) -> bool {
-    thread_local! {
-        static LIVE: std::cell::RefCell<BTreeMap<OpId, u64>> = const { std::cell::RefCell::new(BTreeMap::new()) };
-    }
-    LIVE.with_borrow_mut(|live| {
-        if live.is_empty() {
-            live.extend((0..rows).map(|n| (id(n), n)));
-        }
-        live.contains_key(&wanted)
-    })
 }
 
 /// The statements of one call, by their text: how many rows they touched.

@@ -186,11 +186,7 @@ pub(crate) fn of_two_resets_of_one_state_one_wins<H: Harness>(rig: &Rig<'_, H>) 
                 ),
             }
             let winner = space.load(&key("winner"))?;
-            let winner: u64 = if winner.as_deref() == Some(b"0") {
-                0
-            } else {
-                1
-            };
+            let winner = u64::from(winner.as_deref() != Some(b"0"));
             let first = 1_000 * round + 100 * winner;
             let mut expected = ids(first..first + 10);
             expected.sort_unstable();

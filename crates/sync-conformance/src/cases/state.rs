@@ -1,13 +1,15 @@
 //! Small named values.
 
+use std::thread;
+
 use bytes::Bytes;
 use sync_core::{ErrorKind, Limit, Page, StateEntry, StateKey, limits};
 
 use crate::data::{id, key, order, page_of, removed};
 use crate::failure::{Verdict, ensure, ensure_eq, ensure_err};
 use crate::harness::Harness;
-use crate::rig::Rig;
-use crate::walk::some;
+use crate::rig::{Rig, finish};
+use crate::walk::text;
 
 const MANY: Limit = Limit::rows(1_000);
 
@@ -178,7 +180,7 @@ pub(crate) fn of_two_changes_of_one_key_the_later_holds<H: Harness>(rig: &Rig<'_
     let keys = [key("a"), key("b"), key("c")];
     ensure_eq!(
         space.load_many(&keys)?,
-        [some("2"), None, some("3")],
+        [Some(text("2")), None, Some(text("3"))],
         "values after one page"
     );
     let before = space.dump()?;
@@ -260,4 +262,31 @@ pub(crate) fn a_page_that_changes_nothing_creates_nothing<H: Harness>(rig: &Rig<
         }
     }
     Ok(())
+}
+
+/// Keys that every page sets to the same value are never read with two.
+pub(crate) fn load_many_reads_one_snapshot<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    const PAGES: u64 = 200;
+    let (db, writer) = rig.space()?;
+    let reader = db.space()?;
+    let keys: Vec<StateKey> = (0..40).map(|n| key(&format!("key {n}"))).collect();
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for n in 0..PAGES {
+                let page = keys.iter().fold(Page::new(), |page, key| {
+                    page.set(key.clone(), n.to_string())
+                });
+                let _ = writer.apply(page)?;
+            }
+            Ok(())
+        });
+        let mut rounds = 0;
+        while rounds < 3 || !writing.is_finished() {
+            rounds += 1;
+            let values = reader.load_many(&keys)?;
+            let first = values.first().cloned().flatten();
+            ensure_eq!(values, vec![first; keys.len()], "values of one load_many");
+        }
+        finish(writing)
+    })
 }

@@ -50,16 +50,15 @@ impl ToyStore {
     /// Changes the space's model where it exists afterwards, and wakes whoever waits.
     pub(crate) fn write<T>(&self, write: impl FnOnce(&mut Model) -> Result<T>) -> Result<T> {
         let mut spaces = self.spaces();
-        let written = match spaces.get_mut(&self.space) {
-            Some(model) => write(model)?,
-            None => {
-                let mut model = Model::new();
-                let written = write(&mut model)?;
-                if model.stats().epoch.is_some() {
-                    spaces.insert(self.space.clone(), model);
-                }
-                written
+        let written = if let Some(model) = spaces.get_mut(&self.space) {
+            write(model)?
+        } else {
+            let mut model = Model::new();
+            let written = write(&mut model)?;
+            if model.stats().epoch.is_some() {
+                spaces.insert(self.space.clone(), model);
             }
+            written
         };
         drop(spaces);
         self.shared.committed.notify(usize::MAX);
