@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use sync_core::{
-    ErrorKind, FeedCursor, Limit, List, Mismatch, Operation, Page, Payloads, Retry, SyncStore,
-    TooLarge, Ts, limits,
+    ErrorKind, FeedCursor, Known, Limit, List, Mismatch, Operation, Page, Payloads, Retry,
+    SyncStore, TooLarge, Ts, limits,
 };
 
 use crate::data::{id, ids, key, op, ops, order, page_of, removed};
@@ -66,7 +66,7 @@ pub(crate) fn a_refused_page_leaves_no_trace<H: Harness>(rig: &Rig<'_, H>) -> Ve
         let known = space.known(&[id(99), id(50), id(1)])?;
         ensure_eq!(
             known.first(),
-            Some(&sync_core::Known::Unknown),
+            Some(&Known::Unknown),
             "an id a refused page rejects"
         );
         ensure_eq!(
@@ -340,6 +340,11 @@ pub(crate) fn no_reader_sees_half_a_page<H: Harness>(rig: &Rig<'_, H>) -> Verdic
             let from = round * ROWS as usize;
             let expected: Vec<usize> = (from..from + ROWS as usize).collect();
             ensure_eq!(live, expected, "the live rows of one get");
+            let known = reader.known(&wanted)?;
+            let live = known
+                .iter()
+                .filter(|known| matches!(known, Known::Live { .. }));
+            ensure_eq!(live.count() as u64, ROWS, "the live rows of one known");
             // State that moves before the rows, or behind them, is seen on one side or the other.
             let after = round_of(&reader)?;
             ensure!(

@@ -1,16 +1,16 @@
 //! The connection.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_listener::Event;
-use sync_conformance::{BoundaryHook, Work, WorkSink};
+use sync_conformance::{BoundaryHook, Work, WorkMeter};
 use sync_core::{
     Backend, Capabilities, Durability, Epoch, Migrated, Page, Result, SpaceName, Swept,
 };
 
-use crate::disk::Disk;
+use crate::disk::{Disk, lock};
 use crate::fault::Fault;
 use crate::store::ControlStore;
 
@@ -21,7 +21,7 @@ pub(crate) struct Control(Arc<Handle>);
 pub(crate) struct Handle {
     pub(crate) disk: Arc<Disk>,
     pub(crate) hook: Option<BoundaryHook>,
-    sink: Option<WorkSink>,
+    work: Option<Arc<Mutex<Vec<Work>>>>,
     /// Commits through this handle alone.
     pub(crate) own: Event,
     pub(crate) dead: AtomicBool,
@@ -33,12 +33,11 @@ impl Handle {
         self.hook.as_ref().map_or(Ok(()), |hook| hook(boundary))
     }
 
-    pub(crate) fn work(&self, statement: &str, read: u64, written: u64) {
-        if let Some(sink) = &self.sink {
-            sink(Work {
+    pub(crate) fn work(&self, statement: &str, rows: u64) {
+        if let Some(work) = &self.work {
+            lock(work).push(Work {
                 statement: statement.to_owned(),
-                read,
-                written,
+                rows,
             });
         }
     }
@@ -51,7 +50,7 @@ impl Handle {
         Ok(Self {
             disk,
             hook: None,
-            sink: None,
+            work: None,
             own: Event::new(),
             dead: AtomicBool::new(false),
         })
@@ -91,11 +90,12 @@ impl Control {
         self
     }
 
-    pub(crate) fn counting(mut self, sink: WorkSink) -> Self {
+    pub(crate) fn counting(mut self) -> (Self, WorkMeter) {
+        let work: Arc<Mutex<Vec<Work>>> = Arc::default();
         if let Some(handle) = Arc::get_mut(&mut self.0) {
-            handle.sink = Some(sink);
+            handle.work = Some(Arc::clone(&work));
         }
-        self
+        (self, Arc::new(move || std::mem::take(&mut lock(&work))))
     }
 }
 
@@ -135,7 +135,7 @@ impl Backend for Control {
             })?,
             Some(Fault::OpeningCountsRows) => {
                 let rows = disk.read(&space, |model| model.stats().total);
-                self.0.work("count the rows", rows, 0);
+                self.0.work("count the rows", rows);
             }
             _ => {}
         }
@@ -143,7 +143,7 @@ impl Backend for Control {
             let stats = model.stats();
             (stats.epoch.is_none(), stats)
         });
-        self.0.work("look the space up", 1, 0);
+        self.0.work("look the space up", 1);
         Ok(ControlStore::new(Arc::clone(&self.0), space, absent, base))
     }
 
@@ -176,7 +176,7 @@ impl Backend for Control {
         }
         drop(content);
         disk.notify();
-        self.0.work("drop the space", 1, 1);
+        self.0.work("drop the space", 1);
         Ok(removed.is_some())
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use event_listener::Event;
 use sync_conformance::model::Model;
@@ -28,6 +30,7 @@ pub(crate) struct Disk {
     content: Mutex<Content>,
     pub(crate) schema: AtomicU32,
     pub(crate) committed: Event,
+    commits: AtomicU64,
     /// Handles that are open: with none, the next one is a restart.
     pub(crate) handles: AtomicUsize,
     /// Transactions of others that are open, and the head when the first began.
@@ -89,7 +92,21 @@ impl Disk {
         written
     }
 
+    /// Returns when nobody has committed for a while: whatever came meanwhile is missed.
+    pub(crate) fn wait_until_quiet(&self) {
+        let mut before = None;
+        loop {
+            let commits = self.commits.load(Ordering::SeqCst);
+            if before == Some(commits) {
+                return;
+            }
+            before = Some(commits);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn notify(&self) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
         if self.has(Fault::OneWaiterIsWoken) {
             self.committed.notify(1);
         } else {
@@ -122,7 +139,7 @@ impl Disk {
             return Err(mismatch(from));
         }
         if self.has(Fault::MigratesWithoutALock) {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
             self.schema.store(SCHEMA, Ordering::SeqCst);
             return Ok(Migrated { from, to: SCHEMA });
         }

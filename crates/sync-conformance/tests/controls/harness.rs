@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use sync_conformance::{BoundaryHook, Database, Harness, Power, WorkSink};
+use sync_conformance::{BoundaryHook, Database, Harness, Power, WorkMeter};
 use sync_core::{Backend, Migrated, Result, Seq, SpaceName};
 
 use crate::backend::Control;
@@ -59,7 +59,7 @@ impl Harness for ControlHarness {
         Ok(self.database(0))
     }
 
-    fn from_the_future(&self) -> Result<ControlDatabase> {
+    fn newer(&self) -> Result<ControlDatabase> {
         Ok(self.database(SCHEMA + 1))
     }
 }
@@ -96,8 +96,8 @@ impl Database for ControlDatabase {
         Ok(self.connect().await?.hooked(hook))
     }
 
-    async fn connect_counting(&self, sink: WorkSink) -> Result<Control> {
-        Ok(self.connect().await?.counting(sink))
+    async fn connect_counting(&self) -> Result<(Control, WorkMeter)> {
+        Ok(self.connect().await?.counting())
     }
 
     fn hold_unrelated_transaction(&self) -> Result<Box<dyn Send>> {

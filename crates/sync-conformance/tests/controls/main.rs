@@ -21,9 +21,9 @@ use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sync_conformance::{CASES, Case, Outcome, Power, run_case};
 
@@ -32,6 +32,11 @@ use crate::harness::ControlHarness;
 
 /// Longer than any case waits for a store that keeps silent.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a case may take on the sound store to be run on every control.
+const QUICK_CASE: Duration = Duration::from_millis(30);
+/// The directory of the tables, where they are wanted.
+const TABLE: &str = "SYNC_CONFORMANCE_TABLE";
 
 /// The store with nothing wrong.
 mod sound {
@@ -60,6 +65,19 @@ fn judge(fault: Fault) {
         let ended = waits.into_iter();
         outcomes.extend(ended.map(|(case, run)| (case, run.join().unwrap())));
     });
+    if env::var_os(TABLE).is_some() {
+        for case in quick_cases()
+            .iter()
+            .filter(|case| !control.cases.contains(&case.id))
+        {
+            let outcome = run_bounded(fault, case);
+            report(
+                control,
+                case,
+                outcome.failure().map_or("passed", |_| "failed"),
+            );
+        }
+    }
     let mut unnoticed = Vec::new();
     for (case, outcome) in outcomes {
         match outcome {
@@ -95,8 +113,26 @@ fn run_bounded(fault: Fault, case: &'static Case) -> Outcome {
     }
 }
 
+/// The cases that run on every control where a table is wanted: those that are quick on the sound
+/// store and neither wait nor start processes. The others run on the controls they name.
+fn quick_cases() -> &'static [&'static Case] {
+    static QUICK: OnceLock<Vec<&'static Case>> = OnceLock::new();
+    QUICK.get_or_init(|| {
+        let still = CASES
+            .iter()
+            .filter(|case| case.group != "changed" && !case.needs.contains(&Power::Processes));
+        let quick = still.filter(|case| {
+            let begun = Instant::now();
+            let outcome = run_case(&ControlHarness::default(), case);
+            assert_eq!(outcome, Outcome::Passed, "{case}");
+            begun.elapsed() < QUICK_CASE
+        });
+        quick.collect()
+    })
+}
+
 fn report(control: &Control, case: &Case, outcome: &str) {
-    let Some(folder) = env::var_os("SYNC_CONFORMANCE_TABLE") else {
+    let Some(folder) = env::var_os(TABLE) else {
         return;
     };
     let folder = Path::new(&folder);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use sync_conformance::model::Model;
 use sync_core::{
@@ -20,7 +21,7 @@ pub(crate) fn reserve(disk: &Disk, page: &Page) -> Option<u64> {
     let most = page.deletes.len() + 2 * page.upserts.len();
     let first = disk.sequence.fetch_add(most as u64, Ordering::SeqCst);
     // Another page may be committed in between, with higher seqs.
-    thread::yield_now();
+    thread::sleep(Duration::from_micros(100));
     Some(first)
 }
 
