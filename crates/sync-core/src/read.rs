@@ -36,7 +36,7 @@ impl Limit {
         self.rows
     }
 
-    /// The most bytes beyond the first row.
+    /// The most bytes; only a single row may be larger.
     pub const fn max_bytes(&self) -> usize {
         self.bytes
     }

@@ -108,6 +108,20 @@ pub(crate) fn boundary(_: &SqliteConfig, _: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// The outcome of each input, up to the first error. Collecting results would not know how many
+/// there are to be.
+fn outcomes<Input, Outcome>(
+    inputs: impl IntoIterator<Item = Input, IntoIter: ExactSizeIterator>,
+    mut act: impl FnMut(Input) -> Result<Outcome>,
+) -> Result<Vec<Outcome>> {
+    let inputs = inputs.into_iter();
+    let mut outcomes = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        outcomes.push(act(input)?);
+    }
+    Ok(outcomes)
+}
+
 /// A transaction that applies a page.
 struct Writing<'t> {
     transaction: &'t Transaction<'t>,
@@ -164,25 +178,12 @@ impl<'t> Writing<'t> {
             self.changed = true;
         }
         let policy = Policy::from(page);
-        let lifts = page
-            .lifts
-            .iter()
-            .map(|id| self.lift(*id))
-            .collect::<Result<_>>()?;
-        let deletes = page
-            .deletes
-            .iter()
-            .map(|delete| self.delete(delete))
-            .collect::<Result<_>>()?;
-        let upserts = digested
-            .upserts()
-            .map(|(operation, digest)| self.upsert(operation, digest, policy))
-            .collect::<Result<_>>()?;
-        let backfills = page
-            .backfills
-            .iter()
-            .map(|backfill| self.backfill(*backfill))
-            .collect::<Result<_>>()?;
+        let lifts = outcomes(&page.lifts, |id| self.lift(*id))?;
+        let deletes = outcomes(&page.deletes, |delete| self.delete(delete))?;
+        let upserts = outcomes(digested.upserts(), |(operation, digest)| {
+            self.upsert(operation, digest, policy)
+        })?;
+        let backfills = outcomes(&page.backfills, |backfill| self.backfill(*backfill))?;
         for change in &page.state {
             self.change_state(change)?;
         }

@@ -50,7 +50,7 @@ impl Digested {
     }
 
     /// The upserts with their digests, in order. Asked for once, by the writer.
-    pub(crate) fn upserts(&self) -> impl Iterator<Item = (&Operation, Digest)> {
+    pub(crate) fn upserts(&self) -> impl ExactSizeIterator<Item = (&Operation, Digest)> {
         self.page
             .upserts
             .iter()

@@ -17,6 +17,7 @@ mod raw;
 mod table;
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use input::Input;
@@ -51,21 +52,24 @@ fn main() {
 fn run_pair(options: &Options, input: &Input, page: usize, pair: usize, table: &mut Table) {
     let dir = tempfile::tempdir_in(&options.dir).unwrap();
     let raw_path = dir.path().join("raw.db");
-    let mut raw = raw::Loop::create(&raw_path, options.durability);
     let ours = ours::Ours::create(&dir.path().join("ours.db"), options.durability);
-    let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
-    // Page by page in turn, and in turns who begins, so that a drift of the machine favours neither.
-    for (n, (operations, digests)) in input.pages(page).enumerate() {
-        let prepared = Page::new().upserts(operations.iter().cloned());
-        if (n + pair).is_multiple_of(2) {
-            raw_time += raw.write(operations, digests);
-            ours_time += ours.apply(prepared);
-        } else {
-            ours_time += ours.apply(prepared);
-            raw_time += raw.write(operations, digests);
+    let (raw_time, ours_time) = thread::scope(|scope| {
+        let raw = raw::LoopThread::create(scope, &raw_path, options.durability);
+        let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
+        // Page by page in turn, and in turns who begins, so that a drift of the machine favours
+        // neither.
+        for (n, (operations, digests)) in input.pages(page).enumerate() {
+            let prepared = Page::new().upserts(operations.iter().cloned());
+            if (n + pair).is_multiple_of(2) {
+                raw_time += raw.write(operations, digests);
+                ours_time += ours.apply(prepared);
+            } else {
+                ours_time += ours.apply(prepared);
+                raw_time += raw.write(operations, digests);
+            }
         }
-    }
-    drop(raw);
+        (raw_time, ours_time)
+    });
     let rate = |time: Duration| input.operations.len() as f64 / time.as_secs_f64();
     let raw_rate = rate(raw_time);
     let replay = rate(ours.replay(input, page));

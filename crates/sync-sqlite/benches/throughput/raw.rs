@@ -1,6 +1,8 @@
 //! The bare loop.
 
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -16,7 +18,16 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 const SCHEMA: &str = include_str!("../../migrations/V1__init.sql");
 
-pub(crate) struct Loop {
+/// The loop on a thread of its own, because the store's writer has one: a new thread begins with
+/// memory that nobody has touched, and both are to begin alike. The way there and back is not
+/// counted.
+pub(crate) struct LoopThread<'scope, 'input> {
+    pages: Sender<(&'input [Operation], &'input [Digest])>,
+    times: Receiver<Duration>,
+    _thread: ScopedJoinHandle<'scope, ()>,
+}
+
+struct Loop {
     connection: Connection,
     seq: i64,
 }
@@ -33,15 +44,49 @@ pub(crate) fn pragmas(durability: Durability) -> String {
     )
 }
 
+impl<'scope, 'input> LoopThread<'scope, 'input> {
+    pub(crate) fn create(
+        scope: &'scope Scope<'scope, '_>,
+        path: &'scope Path,
+        durability: Durability,
+    ) -> Self
+    where
+        'input: 'scope,
+    {
+        let (pages, coming) = channel();
+        let (took, times) = channel();
+        let thread = scope.spawn(move || {
+            let mut writer = Loop::create(path, durability);
+            for (operations, digests) in coming {
+                took.send(writer.write(operations, digests)).unwrap();
+            }
+        });
+        Self {
+            pages,
+            times,
+            _thread: thread,
+        }
+    }
+
+    /// Writes one page and says how long it took.
+    pub(crate) fn write(
+        &self,
+        operations: &'input [Operation],
+        digests: &'input [Digest],
+    ) -> Duration {
+        self.pages.send((operations, digests)).unwrap();
+        self.times.recv().unwrap()
+    }
+}
+
 impl Loop {
-    pub(crate) fn create(path: &Path, durability: Durability) -> Self {
+    fn create(path: &Path, durability: Durability) -> Self {
         let connection = open(path, durability);
         connection.execute_batch(SCHEMA).unwrap();
         Self { connection, seq: 0 }
     }
 
-    /// Writes one page and says how long it took.
-    pub(crate) fn write(&mut self, operations: &[Operation], digests: &[Digest]) -> Duration {
+    fn write(&mut self, operations: &[Operation], digests: &[Digest]) -> Duration {
         let began = Instant::now();
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         let mut insert = self.connection.prepare_cached(INSERT).unwrap();
