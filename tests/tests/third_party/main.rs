@@ -54,7 +54,7 @@ impl Harness for JournalHarness {
         Ok(JournalDatabase { config, directory })
     }
 
-    fn from_the_future(&self) -> Result<JournalDatabase> {
+    fn newer(&self) -> Result<JournalDatabase> {
         let database = self.empty()?;
         fs::write(database.config.path(), "journal 2\n").map_err(failed)?;
         Ok(database)

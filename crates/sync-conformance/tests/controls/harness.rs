@@ -59,7 +59,7 @@ impl Harness for ControlHarness {
         Ok(self.database(0))
     }
 
-    fn from_the_future(&self) -> Result<ControlDatabase> {
+    fn newer(&self) -> Result<ControlDatabase> {
         Ok(self.database(SCHEMA + 1))
     }
 }
