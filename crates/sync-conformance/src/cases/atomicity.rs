@@ -89,37 +89,11 @@ pub(crate) fn of_two_moves_of_one_cursor_exactly_one_wins<H: Harness>(rig: &Rig<
     const ROUNDS: u64 = 100;
     let db = rig.fresh()?;
     let movers = [db.space()?, db.space()?];
-    let start = Barrier::new(movers.len());
-    // The first round expects absence, every other one the value of the round before.
-    let won = together(&movers, |mover, space| {
-        let mut won = Vec::new();
-        for round in 0..ROUNDS {
-            let expected = (round > 0).then(|| format!("round {}", round - 1));
-            let row = 2 * round + mover;
-            let page = page_of(row..row + 1)
-                .expect(key("cursor"), expected)
-                .expect(key("other"), None::<Bytes>)
-                .set(key("cursor"), format!("round {round}"));
-            start.wait();
-            let answer = space.apply(page);
-            // Neither goes on before both were answered.
-            start.wait();
-            match answer {
-                Ok(_) => won.push(row),
-                Err(error) => match error.kind() {
-                    ErrorKind::Conflict(found) => {
-                        let expected = [Mismatch {
-                            key: key("cursor"),
-                            found: Some(Bytes::from(format!("round {round}"))),
-                        }];
-                        ensure_eq!(found.as_slice(), expected, "what the loser is told");
-                    }
-                    _ => fail!("the loser of round {round} was answered {error}"),
-                },
-            }
-        }
-        Ok(won)
-    })?;
+    let mut won = Vec::new();
+    for round in 0..ROUNDS {
+        // Neither goes on before both were answered, or one of them failed.
+        won.push(move_once(&movers, round)?.concat());
+    }
     let mut rows = won.concat();
     rows.sort_unstable();
     ensure_eq!(rows.len() as u64, ROUNDS, "pages that won, one a round");
@@ -131,6 +105,34 @@ pub(crate) fn of_two_moves_of_one_cursor_exactly_one_wins<H: Harness>(rig: &Rig<
     stored.sort_unstable();
     ensure_eq!(stored, expected, "rows, those of the winners");
     space.audit()
+}
+
+/// Both move the cursor from the same value; the rows of those that won.
+fn move_once<H: Harness>(movers: &[Space<'_, H>; 2], round: u64) -> Verdict<Vec<Vec<u64>>> {
+    let start = Barrier::new(movers.len());
+    together(movers, |mover, space| {
+        // The first round expects absence, every other one the value of the round before.
+        let expected = (round > 0).then(|| format!("round {}", round - 1));
+        let row = 2 * round + mover;
+        let page = page_of(row..row + 1)
+            .expect(key("cursor"), expected)
+            .expect(key("other"), None::<Bytes>)
+            .set(key("cursor"), format!("round {round}"));
+        start.wait();
+        let found = match space.apply(page) {
+            Ok(_) => return Ok(vec![row]),
+            Err(error) => match error.kind() {
+                ErrorKind::Conflict(found) => found.clone(),
+                _ => fail!("the loser of round {round} was answered {error}"),
+            },
+        };
+        let expected = [Mismatch {
+            key: key("cursor"),
+            found: Some(Bytes::from(format!("round {round}"))),
+        }];
+        ensure_eq!(found, expected, "what the loser is told");
+        Ok(Vec::new())
+    })
 }
 
 pub(crate) fn a_conflict_names_every_key_that_does_not_hold<H: Harness>(
@@ -383,8 +385,13 @@ pub(crate) fn many_counters_moved_by_compare_and_set_lose_no_step<H: Harness>(
     let db = rig.fresh()?;
     let spaces: Vec<Space<'_, H>> = (0..WRITERS).map(|_| db.space()).collect::<Result<_, _>>()?;
     together(&spaces, |_, space| {
-        let mut steps = 0;
+        let (mut steps, mut refusals) = (0, 0);
         while steps < STEPS {
+            // Who is refused was overtaken by a step of another, and there are so many of them.
+            ensure!(
+                refusals < 100 * STEPS * WRITERS as u64,
+                "a counter that {refusals} pages could not move"
+            );
             let found = space.load(&key("counter"))?;
             let text = found.as_deref().map(String::from_utf8_lossy);
             let next = text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
@@ -393,8 +400,8 @@ pub(crate) fn many_counters_moved_by_compare_and_set_lose_no_step<H: Harness>(
                 .set(key("counter"), next.to_string());
             match space.apply(page) {
                 Ok(_) => steps += 1,
-                Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => {}
-                Err(error) if error.retry() == Retry::Later => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => refusals += 1,
+                Err(error) if error.retry() == Retry::Later => refusals += 1,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -454,6 +454,9 @@ impl SyncStore for ControlStore {
     }
 
     async fn check(&self) -> Result<Vec<String>> {
+        if self.has(Fault::CheckCriesWolf) && self.read(|model| model.stats().tombstones > 0)? {
+            return Ok(vec!["an index entry without a row".to_owned()]);
+        }
         Ok(Vec::new())
     }
 }
