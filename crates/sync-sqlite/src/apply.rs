@@ -1,20 +1,21 @@
 //! The one write: a page, in one transaction.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
-};
-use sync_core::rules::{self, Deletable, Grave, Policy, Record, Standing};
+mod deletes;
+mod look_up;
+mod upserts;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use sync_core::rules::Policy;
 use sync_core::{
-    Applied, Backfill, BackfillOutcome, Bytes, Delete, DeleteOutcome, Digest, Error, ErrorKind,
-    LiftOutcome, Mismatch, Object, OpId, Operation, Precondition, Result, Seq, SeqRange, SpaceName,
-    StateChange, SyncOrder, TombstoneReason, Ts, UpsertOutcome,
+    Applied, Error, ErrorKind, Mismatch, Precondition, Result, Seq, SeqRange, SpaceName,
+    StateChange,
 };
 
 use crate::digests::Digested;
-use crate::error::{corrupt, failed};
-use crate::space::{Space, optional_position, position};
-use crate::{NAME, SqliteConfig};
+use crate::error::failed;
+use crate::space::Space;
+use crate::{NAME, SqliteConfig, state};
+use look_up::Statements;
 
 /// What the writer did with a page.
 pub(crate) struct Written {
@@ -58,6 +59,21 @@ pub(crate) fn apply(
     })
 }
 
+/// Applies `page` inside the caller's transaction.
+pub(crate) fn apply_in(
+    transaction: &Transaction<'_>,
+    config: &SqliteConfig,
+    name: &SpaceName,
+    page: &Digested,
+) -> Result<Applied> {
+    let mut writing = Writing::begin(transaction, config, name)?;
+    let applied = writing.page(page)?;
+    if writing.changed {
+        writing.save()?;
+    }
+    Ok(applied)
+}
+
 /// Commits. Where SQLite could not write, nobody can say whether a later recovery finds the
 /// transaction whole in the log; where it says why it refused, nothing was written.
 fn commit(transaction: Transaction<'_>) -> Result<()> {
@@ -74,7 +90,7 @@ fn commit(transaction: Transaction<'_>) -> Result<()> {
 }
 
 #[cfg(feature = "fault-injection")]
-fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
+pub(crate) fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
     config
         .on_boundary
         .as_ref()
@@ -88,7 +104,7 @@ fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
     reason = "the twin of the hook above"
 )]
 #[inline(always)]
-fn boundary(_: &SqliteConfig, _: &'static str) -> Result<()> {
+pub(crate) fn boundary(_: &SqliteConfig, _: &'static str) -> Result<()> {
     Ok(())
 }
 
@@ -107,22 +123,6 @@ struct Writing<'t> {
     expect_present: bool,
     /// The last row had no order: try to set one next time, instead of looking first.
     expect_unordered: bool,
-}
-
-/// The statements that run once for each operation.
-struct Statements<'t> {
-    insert: CachedStatement<'t>,
-    look_up: CachedStatement<'t>,
-    grave: CachedStatement<'t>,
-    set_order: CachedStatement<'t>,
-    fill_order: CachedStatement<'t>,
-}
-
-/// A row, as far as an upsert or backfill asks for it.
-struct Present {
-    rid: i64,
-    digest: Digest,
-    sync_order: Option<SyncOrder>,
 }
 
 impl<'t> Writing<'t> {
@@ -226,7 +226,7 @@ impl<'t> Writing<'t> {
         for precondition in preconditions {
             self.boundary("precondition")?;
             let found = match &self.space {
-                Some(space) => load_state(self.transaction, space, precondition.key.as_str())
+                Some(space) => state::load(self.transaction, space, precondition.key.as_str())
                     .map_err(failed("apply"))?,
                 None => None,
             };
@@ -244,295 +244,11 @@ impl<'t> Writing<'t> {
         }
     }
 
-    fn lift(&mut self, id: OpId) -> Result<LiftOutcome> {
-        self.boundary("lift")?;
-        let standing = match self.find(id).map_err(failed("apply"))? {
-            Some(_) => Standing::Live(()),
-            None => self
-                .grave(id)
-                .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
-        };
-        let outcome = rules::lift(&standing);
-        if outcome == LiftOutcome::Lifted {
-            let incarnation = self.space_mut()?.incarnation;
-            self.changed = true;
-            self.transaction
-                .prepare_cached(
-                    "UPDATE tombstone SET lifted = 1 WHERE incarnation = ?1 AND seq =
-                       (SELECT max(seq) FROM tombstone WHERE incarnation = ?1 AND id = ?2)",
-                )
-                .and_then(|mut lift| lift.execute(params![incarnation, id.as_bytes()]))
-                .map_err(failed("apply"))?;
-        }
-        Ok(outcome)
-    }
-
-    fn delete(&mut self, delete: &Delete) -> Result<DeleteOutcome> {
-        self.boundary("delete")?;
-        let row = self.find_whole(delete.id).map_err(failed("apply"))?;
-        let standing = match &row {
-            Some(row) => Standing::Live(Deletable {
-                object: row.object.as_ref().map(Object::as_bytes),
-                sync_order: row.sync_order,
-            }),
-            None => self
-                .grave(delete.id)
-                .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
-        };
-        let outcome = rules::delete(&standing, delete);
-        match (outcome, &row) {
-            (DeleteOutcome::Deleted, Some(row)) => {
-                self.remove_row(delete.id, row, delete.reason, delete.source_seq)?;
-            }
-            (DeleteOutcome::Rejected, _) => {
-                let Delete {
-                    id,
-                    reason,
-                    source_seq,
-                    ..
-                } = *delete;
-                self.add_tombstone(id, delete.ts, delete.object.as_ref(), reason, source_seq)?;
-            }
-            (DeleteOutcome::AlreadyDeleted, _) => self.raise_source_seq(delete, &standing)?,
-            _ => {}
-        }
-        Ok(outcome)
-    }
-
-    /// Deletes a row and leaves its tombstone.
-    fn remove_row(
-        &mut self,
-        id: OpId,
-        row: &WholeRow,
-        reason: TombstoneReason,
-        source_seq: Option<SyncOrder>,
-    ) -> Result<()> {
-        self.boundary("delete row")?;
-        self.transaction
-            .prepare_cached("DELETE FROM operation WHERE rid = ?1")
-            .and_then(|mut delete| delete.execute([row.rid]))
-            .map_err(failed("apply"))?;
-        let space = self.space_mut()?;
-        space.total -= 1;
-        space.ordered -= u64::from(row.sync_order.is_some());
-        self.add_tombstone(id, Some(row.ts), row.object.as_ref(), reason, source_seq)
-    }
-
-    fn add_tombstone(
-        &mut self,
-        id: OpId,
-        ts: Option<Ts>,
-        object: Option<&Object>,
-        reason: TombstoneReason,
-        source_seq: Option<SyncOrder>,
-    ) -> Result<()> {
-        self.boundary("tombstone")?;
-        let space = self.space_mut()?;
-        let seq = space.mint()?;
-        space.tombstones += 1;
-        let incarnation = space.incarnation;
-        self.changed = true;
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO tombstone
-                   (incarnation, seq, id, ts, object, reason, source_seq, lifted)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    incarnation,
-                    seq.as_i64(),
-                    id.as_bytes(),
-                    ts.map(Ts::as_i64),
-                    object.map(Object::as_bytes),
-                    reason.code(),
-                    source_seq.map(SyncOrder::as_i64),
-                ])
-            })
-            .map(drop)
-            .map_err(failed("apply"))
-    }
-
-    fn raise_source_seq(
-        &mut self,
-        delete: &Delete,
-        standing: &Standing<Deletable<'_>>,
-    ) -> Result<()> {
-        let Standing::Tombstoned(grave) = standing else {
-            return Ok(());
-        };
-        let merged = rules::merged_source_seq(grave.source_seq, delete.source_seq);
-        if merged == grave.source_seq {
-            return Ok(());
-        }
-        self.boundary("source seq")?;
-        let incarnation = self.space_mut()?.incarnation;
-        self.changed = true;
-        self.transaction
-            .prepare_cached(
-                "UPDATE tombstone SET source_seq = ?3 WHERE incarnation = ?1 AND seq =
-                   (SELECT max(seq) FROM tombstone WHERE incarnation = ?1 AND id = ?2)",
-            )
-            .and_then(|mut raise| {
-                let merged = merged.map(SyncOrder::as_i64);
-                raise.execute(params![incarnation, delete.id.as_bytes(), merged])
-            })
-            .map(drop)
-            .map_err(failed("apply"))
-    }
-
-    fn upsert(
-        &mut self,
-        operation: &Operation,
-        digest: Digest,
-        policy: Policy,
-    ) -> Result<UpsertOutcome> {
-        self.boundary("upsert")?;
-        let input = Record {
-            digest,
-            sync_order: operation.sync_order,
-        };
-        // Without tombstones the insert itself tells whether the id is present, which saves the
-        // look-up while new operations come, and costs it once when they stop being new.
-        let tombstones = self.space_mut()?.tombstones > 0;
-        if !tombstones && !self.expect_present && self.insert(operation, input.digest)? {
-            return Ok(UpsertOutcome::Inserted);
-        }
-        let present = self.find(operation.id).map_err(failed("apply"))?;
-        self.expect_present = present.is_some();
-        let standing = match &present {
-            Some(row) => Standing::Live(Record {
-                digest: row.digest,
-                sync_order: row.sync_order,
-            }),
-            None if tombstones => self
-                .grave(operation.id)
-                .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
-            None => Standing::Unknown,
-        };
-        let outcome = rules::upsert(&standing, input, policy);
-        match (outcome, present) {
-            (UpsertOutcome::Inserted, _) => {
-                self.insert(operation, input.digest)?;
-            }
-            (UpsertOutcome::Ordered, Some(row)) => self.set_order(&row, operation.sync_order)?,
-            (UpsertOutcome::Replaced, Some(row)) => self.replace(operation, &row, input.digest)?,
-            _ => {}
-        }
-        Ok(outcome)
-    }
-
-    /// Inserts a row, unless its id is present.
-    fn insert(&mut self, operation: &Operation, digest: Digest) -> Result<bool> {
-        self.boundary("insert")?;
-        let Some(space) = &mut self.space else {
-            return Err(Error::new(ErrorKind::Failed));
-        };
-        let seq = space
-            .head
-            .next()
-            .ok_or_else(|| Error::new(ErrorKind::Exhausted))?;
-        let inserted = self
-            .statements
-            .insert
-            .execute(params![
-                space.incarnation,
-                operation.id.as_bytes(),
-                operation.ts.as_i64(),
-                operation.sync_order.map(SyncOrder::as_i64),
-                seq.as_i64(),
-                digest.as_bytes(),
-                operation.object.as_ref().map(Object::as_bytes),
-                &operation.payload[..],
-            ])
-            .map_err(failed("apply"))?;
-        if inserted == 0 {
-            return Ok(false);
-        }
-        space.head = seq;
-        space.total += 1;
-        space.ordered += u64::from(operation.sync_order.is_some());
-        self.changed = true;
-        Ok(true)
-    }
-
-    fn replace(&mut self, operation: &Operation, row: &Present, digest: Digest) -> Result<()> {
-        let old = self.find_whole(operation.id).map_err(failed("apply"))?;
-        let old = old.ok_or_else(|| Error::new(ErrorKind::Corrupt))?;
-        self.remove_row(operation.id, &old, TombstoneReason::Removed, None)?;
-        let sync_order = rules::replaced_order(row.sync_order, operation.sync_order);
-        self.insert(
-            &Operation {
-                sync_order,
-                ..operation.clone()
-            },
-            digest,
-        )
-        .map(drop)
-    }
-
-    fn set_order(&mut self, row: &Present, sync_order: Option<SyncOrder>) -> Result<()> {
-        self.boundary("order")?;
-        self.statements
-            .set_order
-            .execute(params![row.rid, sync_order.map(SyncOrder::as_i64)])
-            .map_err(failed("apply"))?;
-        self.space_mut()?.ordered += 1;
-        self.changed = true;
-        Ok(())
-    }
-
-    fn backfill(&mut self, backfill: Backfill) -> Result<BackfillOutcome> {
-        self.boundary("backfill")?;
-        // The update itself finds the row and its absent order, which saves the look-up while
-        // every row is one that waits for its order.
-        if self.expect_unordered && self.fill_order(backfill)? {
-            return Ok(BackfillOutcome::Ordered);
-        }
-        let present = self.find(backfill.id).map_err(failed("apply"))?;
-        let standing = match &present {
-            Some(row) => Standing::Live(row.sync_order),
-            None => self
-                .grave(backfill.id)
-                .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
-        };
-        let outcome = rules::backfill(&standing, backfill.sync_order);
-        self.expect_unordered = outcome == BackfillOutcome::Ordered;
-        if let (BackfillOutcome::Ordered, Some(row)) = (outcome, present) {
-            self.set_order(&row, Some(backfill.sync_order))?;
-        }
-        Ok(outcome)
-    }
-
-    /// Sets the order of a row that has none; false where there is no such row.
-    fn fill_order(&mut self, backfill: Backfill) -> Result<bool> {
-        let Some(space) = &mut self.space else {
-            return Ok(false);
-        };
-        boundary(self.config, "order")?;
-        let filled = self
-            .statements
-            .fill_order
-            .execute(params![
-                space.incarnation,
-                backfill.id.as_bytes(),
-                backfill.sync_order.as_i64()
-            ])
-            .map_err(failed("apply"))?;
-        space.ordered += filled as u64;
-        self.changed |= filled > 0;
-        Ok(filled > 0)
-    }
-
     fn change_state(&mut self, change: &StateChange) -> Result<()> {
         self.boundary("state")?;
         let key = change.key.as_str();
         let stored = match &self.space {
-            Some(space) => load_state(self.transaction, space, key).map_err(failed("apply"))?,
+            Some(space) => state::load(self.transaction, space, key).map_err(failed("apply"))?,
             None => None,
         };
         if stored == change.value {
@@ -555,118 +271,4 @@ impl<'t> Writing<'t> {
         };
         write().map(drop).map_err(failed("apply"))
     }
-
-    fn find(&mut self, id: OpId) -> rusqlite::Result<Option<Present>> {
-        let Some(space) = &self.space else {
-            return Ok(None);
-        };
-        self.statements
-            .look_up
-            .query_row(params![space.incarnation, id.as_bytes()], |row| {
-                Ok(Present {
-                    rid: row.get(0)?,
-                    digest: Digest::try_from(row.get_ref(1)?.as_blob()?).map_err(corrupt)?,
-                    sync_order: optional_position(row, 2)?,
-                })
-            })
-            .optional()
-    }
-
-    fn find_whole(&self, id: OpId) -> rusqlite::Result<Option<WholeRow>> {
-        let Some(space) = &self.space else {
-            return Ok(None);
-        };
-        self.transaction
-            .prepare_cached(
-                "SELECT rid, ts, sync_order, object FROM operation
-                 WHERE incarnation = ?1 AND id = ?2",
-            )?
-            .query_row(params![space.incarnation, id.as_bytes()], |row| {
-                Ok(WholeRow {
-                    rid: row.get(0)?,
-                    ts: position(row, 1)?,
-                    sync_order: optional_position(row, 2)?,
-                    object: object(row.get_ref(3)?)?,
-                })
-            })
-            .optional()
-    }
-
-    /// The tombstone that stands for `id` where it has no row.
-    fn grave(&mut self, id: OpId) -> rusqlite::Result<Option<Grave>> {
-        let Some(space) = self.space.as_ref().filter(|space| space.tombstones > 0) else {
-            return Ok(None);
-        };
-        let head_before = self.head_before;
-        self.statements
-            .grave
-            .query_row(params![space.incarnation, id.as_bytes()], |row| {
-                let lifted: bool = row.get(3)?;
-                let seq: Seq = position(row, 0)?;
-                let grave = Grave {
-                    reason: TombstoneReason::from_code(row.get(1)?).map_err(corrupt)?,
-                    source_seq: optional_position(row, 2)?,
-                    by_this_page: seq > head_before,
-                };
-                Ok((!lifted).then_some(grave))
-            })
-            .optional()
-            .map(Option::flatten)
-    }
-}
-
-/// A row without its payload.
-struct WholeRow {
-    rid: i64,
-    ts: Ts,
-    sync_order: Option<SyncOrder>,
-    object: Option<Object>,
-}
-
-impl<'t> Statements<'t> {
-    fn prepare(connection: &'t Connection) -> rusqlite::Result<Self> {
-        Ok(Self {
-            insert: connection.prepare_cached(
-                "INSERT INTO operation
-                   (incarnation, id, ts, sync_order, seq, digest, object, payload)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (incarnation, id) DO NOTHING",
-            )?,
-            look_up: connection.prepare_cached(
-                "SELECT rid, digest, sync_order FROM operation WHERE incarnation = ?1 AND id = ?2",
-            )?,
-            grave: connection.prepare_cached(
-                "SELECT seq, reason, source_seq, lifted FROM tombstone INDEXED BY tombstone_id
-                 WHERE incarnation = ?1 AND id = ?2 ORDER BY seq DESC LIMIT 1",
-            )?,
-            set_order: connection
-                .prepare_cached("UPDATE operation SET sync_order = ?2 WHERE rid = ?1")?,
-            fill_order: connection.prepare_cached(
-                "UPDATE operation SET sync_order = ?3
-                 WHERE incarnation = ?1 AND id = ?2 AND sync_order IS NULL",
-            )?,
-        })
-    }
-}
-
-/// The value of a state key.
-pub(crate) fn load_state(
-    connection: &Connection,
-    space: &Space,
-    key: &str,
-) -> rusqlite::Result<Option<Bytes>> {
-    connection
-        .prepare_cached("SELECT value FROM state WHERE incarnation = ?1 AND key = ?2")?
-        .query_row(params![space.incarnation, key], |row| {
-            Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))
-        })
-        .optional()
-}
-
-/// The object in a column.
-pub(crate) fn object(value: ValueRef<'_>) -> rusqlite::Result<Option<Object>> {
-    value
-        .as_blob_or_null()?
-        .map(|bytes| Object::new(Bytes::copy_from_slice(bytes)).map_err(corrupt))
-        .transpose()
 }

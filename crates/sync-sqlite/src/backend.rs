@@ -94,7 +94,8 @@ impl Backend for SqliteBackend {
                 connection::require_schema(connection, "connect")?;
                 sweep::pending(connection).map_err(failed("connect"))
             })
-            .await?;
+            .await
+            .map_err(|error| connection::explain(&inner.config, error))?;
         if garbage && !inner.config.read_only {
             inner.schedule_sweep();
         }
@@ -103,9 +104,10 @@ impl Backend for SqliteBackend {
 
     async fn migrate(config: &SqliteConfig) -> Result<Migrated> {
         let config = config.clone().busy_timeout(migrate::PATIENCE);
-        Pool::new(config, Role::Migrator, 1)
+        Pool::new(config.clone(), Role::Migrator, 1)
             .run("migrate", migrate::migrate)
             .await
+            .map_err(|error| connection::explain(&config, error))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -3,10 +3,9 @@
 use rusqlite::{Connection, params};
 use sync_core::{Digest, Ts};
 
-use crate::apply::object;
+use crate::columns::{object, op_id, position};
 use crate::error::corrupt;
-use crate::scan::op_id;
-use crate::space::{Space, position};
+use crate::space::Space;
 
 /// Findings that are described; more of them say nothing new.
 const DESCRIBED: usize = 20;

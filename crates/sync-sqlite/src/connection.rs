@@ -1,3 +1,4 @@
+use std::fs;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -7,6 +8,7 @@ use crate::NAME;
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::migrate::SCHEMA_VERSION;
+use crate::takeover;
 
 /// `SYNC` in the file's header: this file is ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5359_4e43;
@@ -23,7 +25,11 @@ pub(crate) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
     Empty,
-    Ours { version: u32 },
+    Ours {
+        version: u32,
+    },
+    /// The deployed system's tables: not ours, but they can be taken over.
+    Deployed,
     Foreign,
 }
 
@@ -90,16 +96,19 @@ fn backoff(timeout: Duration) -> impl FnMut(i32) -> bool {
 
 /// What the file holds. Writes nothing.
 pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
-    let application: i64 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if application == APPLICATION_ID {
-        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        return Ok(Contents::Ours { version });
-    }
+    // The tables first: a migration that commits between two of these looks has set the header
+    // together with them, and must not pass for a stranger's file.
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(if application == 0 && objects == 0 {
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(if application == APPLICATION_ID {
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Contents::Ours { version }
+    } else if application == 0 && objects == 0 {
         Contents::Empty
+    } else if application == 0 && takeover::recognises(connection)? {
+        Contents::Deployed
     } else {
         Contents::Foreign
     })
@@ -113,12 +122,7 @@ pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -
         } => return Ok(()),
         Contents::Ours { version } => version,
         Contents::Empty => 0,
-        Contents::Foreign => {
-            return Err(Error::new(ErrorKind::Foreign)
-                .with_message("the file is another program's SQLite database")
-                .of_backend(NAME)
-                .during(operation));
-        }
+        other @ (Contents::Deployed | Contents::Foreign) => return Err(foreign(other, operation)),
     };
     Err(Error::new(ErrorKind::SchemaMismatch {
         found,
@@ -126,4 +130,45 @@ pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -
     })
     .of_backend(NAME)
     .during(operation))
+}
+
+/// The refusal of a file that is not ours.
+pub(crate) fn foreign(contents: Contents, operation: &'static str) -> Error {
+    let message = if contents == Contents::Deployed {
+        "the file holds the deployed system's tables; a takeover brings them in"
+    } else {
+        "the file is another program's SQLite database"
+    };
+    Error::new(ErrorKind::Foreign)
+        .with_message(message)
+        .of_backend(NAME)
+        .during(operation)
+}
+
+/// Says more of an error where SQLite said no more than that it could not open a file.
+pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
+    if *error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let path = config.path();
+    let Ok(found) = fs::metadata(path) else {
+        return error.with_message(path.display().to_string());
+    };
+    let (kind, message) = if found.is_dir() {
+        (ErrorKind::Foreign, "is a directory")
+    } else if fs::File::open(path).is_err() {
+        (ErrorKind::Denied, "may not be read by this user")
+    } else {
+        // The log needs two files beside the database, also for reading.
+        (
+            ErrorKind::ReadOnly,
+            "cannot be opened, because its directory cannot be written to",
+        )
+    };
+    let operation = error.operation().unwrap_or("connect");
+    Error::new(kind)
+        .with_message(format!("{} {message}", path.display()))
+        .with_source(error)
+        .of_backend(NAME)
+        .during(operation)
 }

@@ -37,20 +37,51 @@ impl Work {
         let work = self.clone();
         // SQLite counts a statement's steps from its preparation; a run's are the difference.
         let mut before = BTreeMap::new();
-        let count = move |event: TraceEvent<'_>| {
+        let ended = move |event: TraceEvent<'_>| {
             let TraceEvent::Profile(statement, _) = event else {
                 return;
             };
             let text = statement.sql().into_owned();
-            let steps = u64::try_from(statement.get_status(StatementStatus::VmStep)).unwrap_or(0);
+            let status = |of| u64::try_from(statement.get_status(of)).unwrap_or(0);
+            let steps = status(StatementStatus::VmStep);
+            // What ran for the first time was prepared anew, and its steps are all its own.
             let seen = before
                 .insert(text.clone(), steps)
-                .filter(|seen| *seen <= steps);
+                .filter(|_| status(StatementStatus::Run) > 1);
             let mut work = work.0.lock().unwrap_or_else(PoisonError::into_inner);
             let cost = work.entry(text).or_default();
             cost.runs += 1;
-            cost.steps += steps - seen.unwrap_or(0);
+            cost.steps += steps.saturating_sub(seen.unwrap_or(0));
         };
-        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count))
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_costs_the_same_prepared_anew_and_run_again() {
+        const TEXT: &str = "SELECT value FROM json_each('[1,2,3]')";
+        let work = Work::default();
+        let mut connection = Connection::open_in_memory().unwrap();
+        work.count(&mut connection).unwrap();
+        let run = |cached: bool| {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            let values = if cached {
+                let mut statement = connection.prepare_cached(TEXT).unwrap();
+                statement.query_map([], read).unwrap().count()
+            } else {
+                let mut statement = connection.prepare(TEXT).unwrap();
+                statement.query_map([], read).unwrap().count()
+            };
+            assert_eq!(values, 3);
+            work.take()[TEXT]
+        };
+        let first = run(false);
+        assert!(first.steps > 3, "{first:?}");
+        let others = [run(false), run(true), run(true), run(true), run(false)];
+        assert_eq!(others, [first; 5]);
     }
 }

@@ -6,10 +6,10 @@ use sync_core::{
     TombstoneReason,
 };
 
-use crate::apply::object;
+use crate::columns::{object, op_id, optional_position, position};
 use crate::error::corrupt;
-use crate::scan::{Budget, limit_plus_one, op_id};
-use crate::space::{Space, optional_position, position};
+use crate::scan::{Budget, limit_plus_one};
+use crate::space::Space;
 
 /// Why a cursor is not accepted, or where its reader goes on: the seq to read after, and the floor
 /// the reader began with.

@@ -3,6 +3,7 @@
 mod apply;
 mod backend;
 mod check;
+mod columns;
 mod config;
 mod connection;
 mod digests;
@@ -18,12 +19,16 @@ mod space;
 mod state;
 mod store;
 mod sweep;
+mod takeover;
 
 pub use backend::SqliteBackend;
 pub use config::SqliteConfig;
 pub use rusqlite;
 pub use store::SqliteStore;
 pub use sync_core::{self, Durability};
+pub use takeover::{
+    Found, LegacyRow, RefusedReason, RefusedRow, RefusedState, Takeover, TakeoverReport,
+};
 
 /// The backend's name in errors and tables.
 const NAME: &str = "sqlite";

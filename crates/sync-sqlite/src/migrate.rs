@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sync_core::{Error, ErrorKind, Migrated, Result};
 
 use crate::NAME;
@@ -41,6 +41,9 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Migrated> {
     let from = version(connection)?;
     if from < SCHEMA_VERSION {
         prepare_file(connection).map_err(failed("migrate"))?;
+    } else {
+        // A takeover in place that was killed at its end leaves the log off.
+        switch_to_wal(connection).map_err(failed("migrate"))?;
     }
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -124,10 +127,9 @@ fn version(connection: &Connection) -> Result<u32> {
             };
             Err(Error::new(kind).of_backend(NAME).during("migrate"))
         }
-        Contents::Foreign => Err(Error::new(ErrorKind::Foreign)
-            .with_message("the file is another program's SQLite database")
-            .of_backend(NAME)
-            .during("migrate")),
+        other @ (Contents::Deployed | Contents::Foreign) => {
+            Err(connection::foreign(other, "migrate"))
+        }
     }
 }
 
@@ -138,24 +140,32 @@ fn check_history(connection: &Connection, version: u32) -> Result<()> {
         .iter()
         .filter(|migration| migration.version <= version)
     {
-        let applied: String = connection
-            .query_row(
-                "SELECT checksum FROM schema_migration WHERE version = ?1",
-                [migration.version],
-                |row| row.get(0),
-            )
-            .map_err(failed("migrate"))?;
-        if applied != checksum(migration.sql) {
+        let applied = applied_checksum(connection, migration.version).map_err(failed("migrate"))?;
+        if applied.as_deref() != Some(&*checksum(migration.sql)) {
+            let what = match applied {
+                Some(_) => "has another text than this program's",
+                None => "is not recorded in this file",
+            };
             return Err(Error::new(ErrorKind::Corrupt)
-                .with_message(format!(
-                    "migration {} of this file has another text than this program's",
-                    migration.version
-                ))
+                .with_message(format!("migration {} {what}", migration.version))
                 .of_backend(NAME)
                 .during("migrate"));
         }
     }
     Ok(())
+}
+
+fn applied_checksum(connection: &Connection, version: u32) -> rusqlite::Result<Option<String>> {
+    if !connection.table_exists(None, "schema_migration")? {
+        return Ok(None);
+    }
+    connection
+        .query_row(
+            "SELECT checksum FROM schema_migration WHERE version = ?1",
+            [version],
+            |row| row.get(0),
+        )
+        .optional()
 }
 
 fn checksum(sql: &str) -> String {

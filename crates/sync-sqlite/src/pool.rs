@@ -176,8 +176,8 @@ impl Shared {
 
     fn connect<'c>(&self, connection: &'c mut Option<Connection>) -> Result<&'c mut Connection> {
         if connection.is_none() {
-            *connection =
-                Some(connection::open(&self.config, self.role).map_err(failed("connect"))?);
+            let opened = connection::open(&self.config, self.role).map_err(failed("connect"));
+            *connection = Some(opened.map_err(|error| connection::explain(&self.config, error))?);
         }
         connection
             .as_mut()

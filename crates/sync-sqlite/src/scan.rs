@@ -6,9 +6,9 @@ use sync_core::{
     TimeKey, TimeRange, TombstoneReason, Ts,
 };
 
-use crate::apply::object;
+use crate::columns::{object, op_id, optional_position, position};
 use crate::error::corrupt;
-use crate::space::{Space, optional_position, position};
+use crate::space::Space;
 
 /// The columns of [`operation`], in its order.
 macro_rules! columns {
@@ -303,9 +303,4 @@ fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
         operation,
         seq: position(row, 3)?,
     })
-}
-
-/// An id in column `index`.
-pub(crate) fn op_id(row: &SqlRow<'_>, index: usize) -> rusqlite::Result<OpId> {
-    OpId::try_from(row.get_ref(index)?.as_blob()?).map_err(corrupt)
 }

@@ -3,6 +3,7 @@ use std::sync::LazyLock;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sync_core::{Durability, Epoch, Error, ErrorKind, Result, Seq, SpaceName, Stats};
 
+use crate::columns::position;
 use crate::error::{corrupt, failed};
 
 /// The name of this boot of the machine: what was written without fsync is certain until it ends.
@@ -161,24 +162,6 @@ fn next_incarnation(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("UPDATE incarnation SET next = next + 1 RETURNING next - 1")?
         .query_row([], |row| row.get(0))
-}
-
-/// A position in column `index`.
-pub(crate) fn position<P>(row: &Row<'_>, index: usize) -> rusqlite::Result<P>
-where
-    P: TryFrom<i64, Error = Error>,
-{
-    P::try_from(row.get::<_, i64>(index)?).map_err(corrupt)
-}
-
-/// A position, or none, in column `index`.
-pub(crate) fn optional_position<P>(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<P>>
-where
-    P: TryFrom<i64, Error = Error>,
-{
-    row.get::<_, Option<i64>>(index)?
-        .map(|value| P::try_from(value).map_err(corrupt))
-        .transpose()
 }
 
 fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {

@@ -1,13 +1,25 @@
 //! Reads of state.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sync_core::{Batch, Bytes, Limit, StateEntry, StateKey};
 
 use crate::error::corrupt;
 use crate::scan::{Budget, limit_plus_one};
 use crate::space::Space;
 
-pub(crate) use crate::apply::load_state as load;
+/// The value of a state key.
+pub(crate) fn load(
+    connection: &Connection,
+    space: &Space,
+    key: &str,
+) -> rusqlite::Result<Option<Bytes>> {
+    connection
+        .prepare_cached("SELECT value FROM state WHERE incarnation = ?1 AND key = ?2")?
+        .query_row(params![space.incarnation, key], |row| {
+            Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))
+        })
+        .optional()
+}
 
 pub(crate) fn list(
     connection: &Connection,
@@ -32,6 +44,9 @@ pub(crate) fn list(
     let mut budget = Budget::new(limit.max_bytes());
     while let Some(row) = rows.next()? {
         let key = row.get_ref(0)?.as_str()?;
+        if key == after {
+            continue;
+        }
         if !key.starts_with(prefix) {
             break;
         }

@@ -1,5 +1,7 @@
 //! The life of a file: created, refused, opened, closed.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pollster::block_on;
 use sync_core::{
     Backend, ErrorKind, OpId, Operation, Page, SpaceName, StateKey, SyncState, SyncStore,

@@ -1,14 +1,22 @@
 #![doc = include_str!("../README.md")]
 
 mod any;
+#[cfg_attr(
+    not(feature = "sqlite"),
+    allow(dead_code, reason = "not every backend has options of every kind")
+)]
 mod options;
-mod target;
+mod schemes;
+#[cfg_attr(
+    not(any(feature = "memory", feature = "sqlite")),
+    allow(dead_code, reason = "without a backend nothing but the scheme is read")
+)]
 mod url;
 
 pub use any::AnyBackend;
+pub use schemes::{connect, migrate};
 #[doc(no_inline)]
 pub use sync_core::*;
-pub use target::{connect, migrate};
 
 /// The `memory:` backend, as `sync-memory` has it.
 #[cfg(feature = "memory")]

@@ -197,6 +197,34 @@ pub(crate) fn many_writers_of_one_space_all_make_progress<H: Harness>(rig: &Rig<
     space.audit()
 }
 
+/// One handle, shared by threads that write and read, is one that all of them can use at once.
+pub(crate) fn one_handle_serves_many_threads<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    const PAGES: u64 = 30;
+    let (_db, space) = rig.space()?;
+    together(&[(); 8], |n, ()| {
+        for page in n * PAGES..(n + 1) * PAGES {
+            let rows = 3 * page..3 * page + 3;
+            let applied = space.apply(page_of(rows.clone()).set(key("last"), page.to_string()))?;
+            ensure_eq!(applied.totals().inserted, 3, "rows of a page of new ids");
+            let wanted: Vec<OpId> = rows.map(id).collect();
+            let found = space.get(&wanted)?.into_iter().flatten().count();
+            ensure_eq!(found, 3, "rows that the thread which wrote them reads");
+            let page = space.feed(FeedCursor::Beginning, Limit::rows(5), Payloads::Skip)?;
+            ensure!(
+                page.entries.len() >= 3,
+                "a feed with fewer entries than this thread made"
+            );
+            ensure!(
+                space.load(&key("last"))?.is_some(),
+                "a key that every page sets is absent"
+            );
+        }
+        Ok(())
+    })?;
+    ensure_eq!(space.stats()?.total, 8 * 3 * PAGES, "rows of all threads");
+    space.audit()
+}
+
 /// Commits `ROWS` rows in pages of 1 to 5, among pages that fail, and answers the ids.
 fn write_rows<H: Harness>(space: &Space<'_, H>, writer: u64) -> Verdict<Vec<OpId>> {
     let mut random = fastrand::Rng::with_seed(writer);

@@ -85,6 +85,7 @@ list! { $
         "3" a_page_and_its_bound_come_from_one_snapshot;
         "4" a_long_unrelated_transaction_neither_stops_nor_slows_the_feed [UnrelatedTransaction];
         "19" many_writers_of_one_space_all_make_progress;
+        "19b" one_handle_serves_many_threads;
     }
     feed {
         "6" a_seq_is_never_used_again;
@@ -167,6 +168,7 @@ list! { $
     order {
         "34" byte_order_is_unsigned_everywhere;
         "35" range_bounds_are_inclusive_and_limits_are_kept;
+        "35b" the_largest_limit_is_a_limit;
         "36a" any_claimed_time_is_stored_and_listed;
         "36b" an_objects_operations_are_walked_by_seq;
         "37" keys_are_rows_without_payloads_and_orders_only_the_ordered;

@@ -1,9 +1,12 @@
 //! The orders rows are walked in, and where a walk begins and ends.
 
 use bytes::Bytes;
-use sync_core::{Limit, OpId, Operation, Page, Row, StateKey, TimeKey, TimeRange, Ts};
+use sync_core::{
+    FeedCursor, Limit, OpId, Operation, OrderKey, Page, Payloads, Row, Seq, StateKey, SyncOrder,
+    TimeKey, TimeRange, Ts,
+};
 
-use crate::data::{id, key, object, op, ops, order, page_of, removed, ts};
+use crate::data::{id, ids, key, object, op, ops, order, page_of, removed, ts};
 use crate::failure::{Verdict, ensure, ensure_eq, fail};
 use crate::harness::Harness;
 use crate::rig::{Db, Rig};
@@ -196,6 +199,76 @@ pub(crate) fn range_bounds_are_inclusive_and_limits_are_kept<H: Harness>(
     let batch = space.scan_keys(TimeRange::ALL, Some(between), MANY)?;
     let rest: Vec<TimeKey> = all.iter().copied().filter(|key| *key > between).collect();
     ensure_eq!(batch.items, rest, "keys after a place where no row is");
+    Ok(())
+}
+
+/// More than a database's own integers hold, as a limit and as a budget, is no limit at all.
+pub(crate) fn the_largest_limit_is_a_limit<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
+    let db = rig.fresh()?;
+    let connection = db.connect()?;
+    let space = connection.open("space")?;
+    let rows = (0..20).map(|n| op(n).at(order(n)).about(object("a")));
+    let page = (0..20).fold(Page::new(), |page, n| {
+        page.set(key(&format!("key {n:02}")), "v")
+    });
+    let _ = space.apply(page.upserts(rows))?;
+    let most = Limit::rows(usize::MAX).bytes(usize::MAX);
+    let whole = |found: usize, ends: bool, call: &str| -> Verdict {
+        ensure_eq!(
+            (found, ends),
+            (20, true),
+            "(items, whether it ends) of {call}"
+        );
+        Ok(())
+    };
+    let batch = space.scan_time(TimeRange::ALL, None, most)?;
+    whole(batch.items.len(), batch.next.is_none(), "scan_time")?;
+    let batch = space.scan_keys(TimeRange::ALL, None, most)?;
+    whole(batch.items.len(), batch.next.is_none(), "scan_keys")?;
+    let batch = space.scan_order(None, most)?;
+    whole(batch.items.len(), batch.next.is_none(), "scan_order")?;
+    let batch = space.scan_object(&object("a"), None, most)?;
+    whole(batch.items.len(), batch.next.is_none(), "scan_object")?;
+    let batch = space.list("", None, most)?;
+    whole(batch.items.len(), batch.next.is_none(), "list")?;
+    let page = space.feed(FeedCursor::Beginning, most, Payloads::Include)?;
+    whole(page.entries.len(), !page.more, "feed")?;
+    let part = space.part(&ids(0..20), usize::MAX)?;
+    whole(
+        part.rows.iter().flatten().count(),
+        part.next.is_none(),
+        "get",
+    )?;
+    ensure_eq!(connection.spaces(None, usize::MAX)?.len(), 1, "spaces");
+    let _ = space.apply(Page::new().reset())?;
+    ensure!(
+        !connection.sweep(usize::MAX)?.more,
+        "a sweep without limit leaves something"
+    );
+    // Right behind the last place there is.
+    let last = TimeKey {
+        ts: Ts::MAX,
+        id: OpId::new([0xff; 32]),
+    };
+    let batch = space.scan_keys(TimeRange::ALL, Some(last), most)?;
+    ensure!(
+        batch.items.is_empty() && batch.next.is_none(),
+        "keys behind the last place"
+    );
+    let last = OrderKey {
+        sync_order: SyncOrder::MAX,
+        id: OpId::new([0xff; 32]),
+    };
+    let batch = space.scan_order(Some(last), most)?;
+    ensure!(
+        batch.items.is_empty() && batch.next.is_none(),
+        "rows behind the last order"
+    );
+    let batch = space.scan_object(&object("a"), Some(Seq::MAX), most)?;
+    ensure!(
+        batch.items.is_empty() && batch.next.is_none(),
+        "rows behind the last seq"
+    );
     Ok(())
 }
 

@@ -205,11 +205,13 @@ fn reset_needs_yes_without_a_terminal_and_empties_one_space() {
 }
 
 #[test]
-fn reset_sweeps_what_it_left_behind() {
+fn reset_sweeps_what_it_left_behind_to_the_end() {
     let node = Node::new();
-    node.feed(&["load"], (0..200).map(line).collect::<String>())
+    let row = |n: u32| format!("{{\"id\":\"{n:064x}\",\"ts\":1,\"payload\":\"\"}}\n");
+    node.feed(&["load"], (0..25_000).map(row).collect::<String>())
         .ok();
-    node.run(&["reset", "--yes"]).ok();
+    let document = node.run(&["reset", "--yes", "--json"]).json();
+    assert_eq!(document["rows"], 25_000);
     let database = rusqlite::Connection::open(node.path("sync.db")).unwrap();
     let rows: i64 = database
         .query_row("SELECT count(*) FROM operation", [], |row| row.get(0))

@@ -57,7 +57,7 @@ fn run_pair(options: &Options, input: &Input, page: usize, pair: usize, table: &
     // Page by page in turn, and in turns who begins, so that a drift of the machine favours neither.
     for (n, (operations, digests)) in input.pages(page).enumerate() {
         let prepared = Page::new().upserts(operations.iter().cloned());
-        if (n + pair) % 2 == 0 {
+        if (n + pair).is_multiple_of(2) {
             raw_time += raw.write(operations, digests);
             ours_time += ours.apply(prepared);
         } else {

@@ -6,23 +6,21 @@ mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use sync_core::{Backend, Error, Migrated, Result};
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+use sync_core::Backend;
+use sync_core::{Error, Migrated, Result};
 
 use crate::AnyBackend;
 use crate::url::{StoreUrl, error};
 
 /// Connects to the database that `url` names.
 ///
-/// - Never migrates; see [`Backend::connect`] for what it refuses.
+/// - Never migrates; see [`Backend::connect`](sync_core::Backend::connect) for what it refuses.
 /// - [`Config`](sync_core::ErrorKind::Config) where the URL is not understood, has an option that
 ///   its backend does not know, or names a backend that this build does not have. The message
 ///   says what would be accepted, and never repeats what may be a secret.
 ///
 /// The crate's documentation lists the URLs and their options.
-#[cfg_attr(
-    not(any(feature = "memory", feature = "sqlite")),
-    expect(clippy::unused_async, reason = "no backend is compiled in")
-)]
 pub async fn connect(url: &str) -> Result<AnyBackend> {
     let url = StoreUrl::parse(url)?;
     match url.scheme() {
@@ -37,12 +35,9 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
 /// Brings the database that `url` names to the schema this version reads and writes, creating it
 /// where there is none.
 ///
-/// - Forward only, under a lock, and nothing at all for a newer schema: see [`Backend::migrate`].
+/// - Forward only, under a lock, and nothing at all for a newer schema: see
+///   [`Backend::migrate`](sync_core::Backend::migrate).
 /// - Errors about the URL are those of [`connect`].
-#[cfg_attr(
-    not(any(feature = "memory", feature = "sqlite")),
-    expect(clippy::unused_async, reason = "no backend is compiled in")
-)]
 pub async fn migrate(url: &str) -> Result<Migrated> {
     let url = StoreUrl::parse(url)?;
     match url.scheme() {
