@@ -68,7 +68,7 @@ controls! {
     /// Every page walks over what an open transaction keeps from being cleaned up.
     OpenTransactionSlowsPages open_transaction_slows_pages ["4"];
     /// Two pages at once, and one of them fails for good.
-    ContentionIsAPermanentError contention_is_a_permanent_error ["19"];
+    ContentionIsAPermanentError contention_is_a_permanent_error ["19", "19b"];
     /// The next number is one above the highest that is there.
     MaxPlusOneSequence max_plus_one_sequence ["6"];
     /// A reset begins to count anew.
@@ -297,7 +297,7 @@ controls! {
     /// The row that tells whether there is more is shown.
     OneRowTooMany one_row_too_many ["35", "8"];
     /// A limit that does not fit is below zero.
-    LimitsAre32Bit limits_are_32_bit ["35"];
+    LimitsAre32Bit limits_are_32_bit ["35", "35b"];
     /// Clocks are trusted.
     FutureDatesAreRefused future_dates_are_refused ["36a"];
     /// 2038.

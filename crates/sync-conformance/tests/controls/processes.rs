@@ -57,7 +57,7 @@ impl File {
     fn new(path: PathBuf, fault: Option<Fault>, directory: Option<TempDir>) -> Self {
         let sqlite = SqliteConfig::new(path)
             .durability(Durability::Process)
-            .busy_timeout(Duration::from_secs(60));
+            .busy_timeout(Duration::from_mins(1));
         Self {
             config: Config { sqlite, fault },
             _directory: directory,

@@ -422,17 +422,15 @@ impl SyncStore for ControlStore {
                 Some(Fault::AbsentSpacesWaitForEver)
                     if self.read(|model| model.stats().epoch.is_none())? =>
                 {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 _ => committed.await,
             }
-            match self.fault() {
-                Some(
-                    Fault::WakesBeforeVisible
-                    | Fault::AnyCommitWakes
-                    | Fault::WaitsForTheNextCommit,
-                ) => return Ok(()),
-                _ => {}
+            if let Some(
+                Fault::WakesBeforeVisible | Fault::AnyCommitWakes | Fault::WaitsForTheNextCommit,
+            ) = self.fault()
+            {
+                return Ok(());
             }
         }
     }

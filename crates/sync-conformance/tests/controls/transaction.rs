@@ -119,6 +119,7 @@ pub(crate) fn act(
 }
 
 /// What a broken store does to the model, or makes of the page, before it applies it.
+#[expect(clippy::too_many_lines, reason = "an arm for each fault")]
 fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
     let Some(fault) = disk.fault else {
         return Ok(());
