@@ -153,3 +153,21 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_case_has_an_id_and_a_name_of_its_own() {
+        let ids: BTreeSet<&str> = CASES.iter().map(|case| case.id).collect();
+        let names: BTreeSet<&str> = CASES.iter().map(|case| case.name).collect();
+        assert_eq!((ids.len(), names.len()), (CASES.len(), CASES.len()));
+        for case in CASES {
+            assert_eq!(Case::find(case.id), Some(case));
+            assert_eq!(Case::find(case.name), Some(case));
+        }
+    }
+}

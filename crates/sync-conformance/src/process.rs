@@ -148,3 +148,17 @@ pub(crate) fn work<H: Harness>() -> Verdict {
     };
     cases::work(&task, &db, &read(ARGUMENT)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_test_is_named_as_the_test_harness_names_it() {
+        assert_eq!(WorkerTest("conformance").name(), "conformance_worker");
+        assert_eq!(
+            WorkerTest("conformance::full::deep").name(),
+            "full::deep::conformance_worker"
+        );
+    }
+}

@@ -50,3 +50,30 @@ fn append_to(
         .open(directory.join(format!("{column}.tsv")))?
         .write_all(line.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Power;
+
+    #[test]
+    fn a_line_has_five_fields_and_a_second_one_comes_behind_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let case = Case::find("31b").unwrap();
+        for (outcome, took) in [
+            (Outcome::Passed, 7),
+            (Outcome::Failed("a\ttab and\na line".to_owned()), 8),
+            (Outcome::Unsupported(Power::SetHead), 0),
+        ] {
+            let took = Duration::from_millis(took);
+            append_to(directory.path(), "column", case, &outcome, took).unwrap();
+        }
+        let written = fs::read_to_string(directory.path().join("column.tsv")).unwrap();
+        let name = case.name;
+        let expected = format!(
+            "column\t31b\t{name}\tpassed\t7\ncolumn\t31b\t{name}\tfailed\t8\n\
+             column\t31b\t{name}\tunsupported:set-head\t0\n"
+        );
+        assert_eq!(written, expected);
+    }
+}

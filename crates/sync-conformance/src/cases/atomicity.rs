@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -313,60 +314,84 @@ pub(crate) fn a_dropped_apply_leaves_all_or_nothing<H: Harness>(rig: &Rig<'_, H>
 
 /// A reader that runs all the time sees a page's rows, deletes and state together or not at all.
 pub(crate) fn no_reader_sees_half_a_page<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
-    const ROUNDS: u64 = 100;
-    const ROWS: u64 = 50;
+    const LOOKS: usize = 200;
     let db = rig.fresh()?;
     let (writer, reader) = (db.space()?, db.space()?);
     let _ = writer.apply(page_of(0..ROWS))?;
-    let wanted = ids(0..(ROUNDS + 1) * ROWS);
+    let (done, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let writing = scope.spawn(|| {
-            for round in 1..=ROUNDS {
-                let (from, to) = (round * ROWS, (round + 1) * ROWS);
-                let page = (from - ROWS..from)
-                    .fold(page_of(from..to), |page, n| page.delete(removed(id(n))));
-                let _ = writer.apply(page.set(key("round"), round.to_string()))?;
+            let mut round = 0;
+            // As long as somebody looks, however slow the one or the other is.
+            while !done.load(Ordering::SeqCst) {
+                let (gone, next) = (round % SETS * ROWS, (round + 1) % SETS * ROWS);
+                round += 1;
+                let page = (gone..gone + ROWS).fold(page_of(next..next + ROWS), |page, n| {
+                    page.delete(removed(id(n)))
+                });
+                let _ = writer.apply(page.reviving().set(key("round"), round.to_string()))?;
+                written.fetch_add(1, Ordering::SeqCst);
             }
             Ok(())
         });
-        let mut rounds = 0;
-        while !writing.is_finished() || rounds == 0 {
-            rounds += 1;
-            let before = round_of(&reader)?;
-            let rows = reader.part(&wanted, limits::READ_BYTES)?.rows;
-            let live: Vec<usize> = (0..)
-                .zip(rows)
-                .filter_map(|(n, row)| row.map(|_| n))
-                .collect();
-            let round = live.first().map_or(0, |first| first / ROWS as usize);
-            let from = round * ROWS as usize;
-            let expected: Vec<usize> = (from..from + ROWS as usize).collect();
-            ensure_eq!(live, expected, "the live rows of one get");
-            let known = reader.known(&wanted)?;
-            let live = known
-                .iter()
-                .filter(|known| matches!(known, Known::Live { .. }));
-            ensure_eq!(live.count() as u64, ROWS, "the live rows of one known");
-            // State that moves before the rows, or behind them, is seen on one side or the other.
-            let after = round_of(&reader)?;
-            ensure!(
-                before <= round && round <= after,
-                "the rows of round {round}, between states of rounds {before} and {after}"
-            );
-            let total = reader.stats()?.total;
-            ensure_eq!(
-                total,
-                ROWS,
-                "the counter of rows between pages that keep it"
-            );
-        }
-        finish(writing)
+        // A reader that is done before the writer has begun has seen nothing.
+        let mut looks = 0;
+        let looked = loop {
+            let rounds = written.load(Ordering::SeqCst);
+            if looks >= LOOKS && (rounds >= 50 || writing.is_finished()) {
+                break Ok(());
+            }
+            looks += 1;
+            if let Err(failure) = look(&reader) {
+                break Err(failure);
+            }
+        };
+        done.store(true, Ordering::SeqCst);
+        finish(writing)?;
+        looked
     })?;
     reader.audit()
 }
 
+/// Rows of one set, which come and go together.
+const ROWS: u64 = 50;
+/// Sets that take turns: of each round one is there.
+const SETS: u64 = 20;
+
+/// One look at a space that holds exactly one of the sets at any time.
+fn look<H: Harness>(reader: &Space<'_, H>) -> Verdict {
+    let wanted = ids(0..SETS * ROWS);
+    let before = round_of(reader)?;
+    let rows = reader.part(&wanted, limits::READ_BYTES)?.rows;
+    let live: Vec<u64> = (0..)
+        .zip(rows)
+        .filter_map(|(n, row)| row.map(|_| n))
+        .collect();
+    let set = live.first().map_or(0, |first| first / ROWS);
+    let expected: Vec<u64> = (set * ROWS..(set + 1) * ROWS).collect();
+    ensure_eq!(live, expected, "the live rows of one get");
+    // State that moves before the rows, or behind them, is seen on one side or the other.
+    let after = round_of(reader)?;
+    ensure!(
+        (before..=after).any(|round| round % SETS == set),
+        "the rows of set {set}, between states of rounds {before} and {after}"
+    );
+    let known = reader.known(&wanted)?;
+    let live = known
+        .iter()
+        .filter(|known| matches!(known, Known::Live { .. }));
+    ensure_eq!(live.count() as u64, ROWS, "the live rows of one known");
+    let total = reader.stats()?.total;
+    ensure_eq!(
+        total,
+        ROWS,
+        "the counter of rows between pages that keep it"
+    );
+    Ok(())
+}
+
 /// The round that the state says.
-fn round_of<H: Harness>(reader: &Space<'_, H>) -> Verdict<usize> {
+fn round_of<H: Harness>(reader: &Space<'_, H>) -> Verdict<u64> {
     let Some(round) = reader.load(&key("round"))? else {
         return Ok(0);
     };

@@ -1,12 +1,13 @@
 //! Walks: by time, by order, by object.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
 use sync_core::{
     Batch, FeedCursor, Limit, OpId, Operation, OrderKey, Page, Payloads, Result, Row, Seq, TimeKey,
-    TimeRange, limits,
+    TimeRange, Ts, limits,
 };
 
 use crate::data::{id, ids, key, object, op, ops, order, removed, ts};
@@ -312,98 +313,132 @@ pub(crate) fn ten_thousand_rows_of_one_place_are_paged_exactly<H: Harness>(
     Ok(())
 }
 
-/// Rows whose ts, object, order and payload all say the same number, replaced all the time: what
-/// is read in two pieces says two.
+/// The number of the odd versions is far above that of the even ones, in ts and order.
+const FAR: u64 = 10_000;
+
+/// A row whose ts, order, object and payload all say the same version.
+fn version(n: u64, number: u64) -> Operation {
+    let odd = !number.is_multiple_of(2);
+    let place = number + if odd { FAR } else { 0 };
+    let payload = vec![number as u8; 2_000 + number as usize];
+    Operation::new(id(n), ts(place), payload)
+        .about(object(if odd { "odd" } else { "even" }))
+        .at(order(place))
+}
+
+/// Rows that are replaced all the time, every second time by one at another place: what is read in
+/// two pieces says two, or is where it does not belong.
 pub(crate) fn a_row_is_returned_as_one_version<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     const ROWS: u64 = 8;
-    const VERSIONS: u64 = 150;
+    const VERSIONS: u64 = 200;
+    const LOOKS: usize = 150;
     let (db, writer) = rig.space()?;
-    let version = |number: u64| {
-        (0..ROWS).map(move |n| {
-            // Two objects in turn, so that walks of one object meet rows that come and go.
-            Operation::new(
-                id(n),
-                ts(number),
-                vec![number as u8; 2_000 + number as usize],
-            )
-            .about(object(if number.is_multiple_of(2) {
-                "even"
-            } else {
-                "odd"
-            }))
-            .at(order(number))
-        })
-    };
-    let _ = writer.apply(Page::new().upserts(version(0)))?;
+    let _ = writer.apply(Page::new().upserts((0..ROWS).map(|n| version(n, 0))))?;
     let readers: Vec<Space<'_, H>> = (0..2).map(|_| db.space()).collect::<Result<_>>()?;
-    let wanted = ids(0..ROWS);
+    let (done, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let writing = scope.spawn(|| {
-            for number in 1..=VERSIONS {
-                let _ = writer.apply(Page::new().upserts(version(number)).replacing())?;
+            // As long as somebody looks, however slow the one or the other is.
+            for number in (0..VERSIONS).cycle().skip(1) {
+                if done.load(Ordering::SeqCst) {
+                    break;
+                }
+                let rows = (0..ROWS).map(|n| version(n, number));
+                let _ = writer.apply(Page::new().upserts(rows).replacing())?;
+                written.fetch_add(1, Ordering::SeqCst);
             }
             Ok(())
         });
-        let done = || writing.is_finished();
-        let read: Verdict<_> = together(&readers, |reader, space| {
-            let mut rounds = 0;
-            while rounds < 3 || !done() {
-                rounds += 1;
-                one_version(
-                    "get",
-                    space
-                        .part(&wanted, limits::READ_BYTES)?
-                        .rows
-                        .into_iter()
-                        .flatten(),
-                )?;
+        // Readers that are done before the writer has begun have seen nothing.
+        let enough = |looks| {
+            let versions = written.load(Ordering::SeqCst);
+            looks >= LOOKS && (versions >= 50 || writing.is_finished())
+        };
+        let looked = together(&readers, |reader, space| {
+            let mut cursor = FeedCursor::Beginning;
+            for looks in 0.. {
+                if enough(looks) {
+                    break;
+                }
+                let part = space.part(&ids(0..ROWS), limits::READ_BYTES)?;
+                one_version("get", part.rows.into_iter().flatten(), |_| true)?;
                 if reader == 0 {
-                    let batch = space.scan_time(TimeRange::ALL, None, MANY)?;
-                    one_version("scan_time", batch.items)?;
-                    one_version("scan_order", space.scan_order(None, MANY)?.items)?;
+                    look_at_places(space)?;
                 } else {
-                    for name in ["even", "odd"] {
-                        let batch = space.scan_object(&object(name), None, MANY)?;
-                        one_version("scan_object", batch.items)?;
-                    }
-                    let page = space.feed(FeedCursor::Beginning, MANY, Payloads::Include)?;
-                    one_version("feed", page.entries.iter().filter_map(row_of))?;
+                    let page = space.feed(cursor, MANY, Payloads::Include)?;
+                    one_version("feed", page.entries.iter().filter_map(row_of), |_| true)?;
+                    cursor = page.next;
+                    look_at_objects(space)?;
                 }
             }
             Ok(())
         });
+        done.store(true, Ordering::SeqCst);
         finish(writing)?;
-        read.map(drop)
+        looked.map(drop)
     })
 }
 
-/// Every row agrees with itself. The rows of one answer need not be of one version: an answer
-/// that is cut by bytes may come from several reads.
-fn one_version(call: &str, rows: impl IntoIterator<Item = Row>) -> Verdict {
-    for row in rows {
-        let Operation {
-            ts,
-            object,
-            sync_order,
-            payload,
-            ..
-        } = &row.operation;
-        let number = ts.value();
-        let name: &[u8] = if number.is_multiple_of(2) {
-            b"even"
-        } else {
-            b"odd"
-        };
-        let of_payload = payload.len() as u64 - 2_000;
+fn look_at_places<H: Harness>(space: &Space<'_, H>) -> Verdict {
+    let near = TimeRange {
+        from: ts(0),
+        to: ts(FAR - 1),
+    };
+    let far = TimeRange {
+        from: ts(FAR),
+        to: Ts::MAX,
+    };
+    for range in [near, far] {
+        let rows = space.scan_time(range, None, MANY)?.items;
+        one_version("scan_time", rows, |row| {
+            row.ts >= range.from && row.ts <= range.to
+        })?;
+    }
+    let after = OrderKey {
+        sync_order: order(FAR),
+        id: OpId::new([0; 32]),
+    };
+    let rows = space.scan_order(Some(after), MANY)?.items;
+    one_version("scan_order", rows, |row| {
+        row.sync_order > Some(after.sync_order)
+    })
+}
+
+fn look_at_objects<H: Harness>(space: &Space<'_, H>) -> Verdict {
+    for name in ["even", "odd"] {
+        let name = object(name);
+        let rows = space.scan_object(&name, None, MANY)?.items;
+        one_version("scan_object", rows, |row| {
+            row.object.as_ref() == Some(&name)
+        })?;
+    }
+    Ok(())
+}
+
+/// Every row agrees with itself and belongs to the answer. The rows of one answer need not be of
+/// one version.
+fn one_version(
+    call: &str,
+    rows: impl IntoIterator<Item = Row>,
+    belongs: impl Fn(&Operation) -> bool,
+) -> Verdict {
+    for Row { operation, .. } in rows {
+        let number = operation.ts.value() % FAR;
+        let n = (0..8).find(|n| id(*n) == operation.id).unwrap_or_default();
         ensure!(
-            of_payload == number
-                && payload.iter().all(|byte| u64::from(*byte) == number)
-                && sync_order.is_some_and(|order| order.value() == number)
-                && object
-                    .as_ref()
-                    .is_some_and(|object| object.as_bytes() == name),
-            "{call} answers a row with the ts of version {number}, the order {sync_order:?}, \
-             {object:?}, and the payload of version {of_payload}"
+            operation == version(n, number),
+            "{call} answers a row with the ts {}, the order {:?}, {:?}, and {} bytes of payload",
+            operation.ts,
+            operation.sync_order,
+            operation.object,
+            operation.payload.len()
+        );
+        ensure!(
+            belongs(&operation),
+            "{call} answers a row that does not belong there: ts {}, order {:?}, {:?}",
+            operation.ts,
+            operation.sync_order,
+            operation.object
         );
     }
     Ok(())

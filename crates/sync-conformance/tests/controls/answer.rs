@@ -23,7 +23,7 @@ pub(crate) fn load(fault: Option<Fault>, model: &Model, keys: &[StateKey]) -> Ve
     }
     let values = keys.iter().map(|key| model.load(key));
     match fault {
-        Some(Fault::AbsentIsLeftOut) => values.filter(Option::is_some).collect(),
+        Some(Fault::AbsentIsLeftOut) => values.flatten().map(Some).collect(),
         _ => values.collect(),
     }
 }

@@ -68,7 +68,7 @@ controls! {
     /// Every page walks over what an open transaction keeps from being cleaned up.
     OpenTransactionSlowsPages open_transaction_slows_pages ["4"];
     /// Two pages at once, and one of them fails for good.
-    ContentionIsAPermanentError contention_is_a_permanent_error ["19"];
+    ContentionIsAPermanentError contention_is_a_permanent_error ["19", "19b"];
     /// The next number is one above the highest that is there.
     MaxPlusOneSequence max_plus_one_sequence ["6"];
     /// A reset begins to count anew.
@@ -96,6 +96,10 @@ controls! {
     PruneRaisesNoFloor prune_raises_no_floor ["10c"];
     /// More tombstones go than the floor admits.
     PruneReachesAboveTheFloor prune_reaches_above_the_floor ["10c"];
+    /// Rows go with the tombstones.
+    PruneTakesRows prune_takes_rows ["10c", "39b"];
+    /// What an interrupted prune left is below the floor, and stays.
+    PruneIsNotResumed prune_is_not_resumed ["39c"];
     /// Whoever is below the floor is refused, whether it missed anything or not.
     FloorOfTheReaderIsForgotten floor_of_the_reader_is_forgotten ["10d"];
     /// No entries, no cursor.
@@ -175,7 +179,7 @@ controls! {
     /// Pieces of a few rows, each a transaction.
     PageCommittedInChunks page_committed_in_chunks ["14a", "21b"];
     /// Large pages only.
-    LargePageCommittedInChunks large_page_committed_in_chunks ["43a"];
+    LargePageCommittedInChunks large_page_committed_in_chunks ["43c"];
     /// Between two pieces the caller may go away.
     DroppedApplyLeavesHalf dropped_apply_leaves_half ["21a"];
     /// Who goes away keeps the lock.
@@ -212,13 +216,13 @@ controls! {
     /// A page is a map.
     LastOfDuplicatesWins last_of_duplicates_wins ["24"];
     /// `ON CONFLICT DO UPDATE`.
-    UpsertOverwrites upsert_overwrites ["25"];
+    UpsertOverwrites upsert_overwrites ["25", "M1"];
     /// A record that is refused leaves its order.
     DivergentRecordSetsTheOrder divergent_record_sets_the_order ["25"];
     /// The same record again makes an entry.
     UnchangedMintsASeq unchanged_mints_a_seq ["25"];
     /// An order that stands gives way.
-    AnOrderIsMoved an_order_is_moved ["27", "30a"];
+    AnOrderIsMoved an_order_is_moved ["27", "30a", "M1", "M2"];
     /// A source seq is not compared with an order.
     ReviveIgnoresTheSourceSeq revive_ignores_the_source_seq ["31a", "31b", "30a"];
     /// What an operator decided, a source undoes.
@@ -238,7 +242,7 @@ controls! {
     /// A tombstone stands for ever.
     LiftsDoNothing lifts_do_nothing ["27", "9a", "31c"];
     /// A row that is deleted does not come back in the same page.
-    OwnTombstoneStands own_tombstone_stands ["24", "30b"];
+    OwnTombstoneStands own_tombstone_stands ["24", "30b", "M2"];
     /// An unknown id becomes a row.
     BackfillInserts backfill_inserts ["26"];
     /// The order that comes last holds.
@@ -292,6 +296,8 @@ controls! {
     InvertedRangeIsTurned inverted_range_is_turned ["35"];
     /// The row that tells whether there is more is shown.
     OneRowTooMany one_row_too_many ["35", "8"];
+    /// A limit that does not fit is below zero.
+    LimitsAre32Bit limits_are_32_bit ["35", "35b"];
     /// Clocks are trusted.
     FutureDatesAreRefused future_dates_are_refused ["36a"];
     /// 2038.
@@ -309,11 +315,14 @@ controls! {
     /// Rows without an order have order 0.
     OrderWalkShowsUnorderedRows order_walk_shows_unordered_rows ["37"];
     /// The index of keys is cleaned later.
-    KeysOfDeletedRowsStay keys_of_deleted_rows_stay ["38"];
+    KeysOfDeletedRowsStay keys_of_deleted_rows_stay ["38", "39d"];
     /// A cache is cleaned later.
     DeletedRowsAreStillGot deleted_rows_are_still_got ["38"];
     /// A replacement counts as a new row.
     CountersDrift counters_drift ["39"];
+
+    /// Tombstones are taken for damage.
+    CheckCriesWolf check_cries_wolf ["39d"];
 
     // State.
 

@@ -11,6 +11,7 @@ use crate::fault::Fault;
 /// The most bind parameters of one statement, where nobody splits it.
 const BINDS: usize = 32_766;
 
+#[expect(clippy::too_many_lines, reason = "an arm for each fault")]
 pub(crate) fn taken(fault: Option<Fault>, mut page: Page) -> Result<Page> {
     let Some(fault) = fault else {
         return Ok(page);

@@ -81,7 +81,14 @@ impl ControlStore {
             let kept = disk.drift.fetch_add(1, Ordering::SeqCst);
             thread::sleep(Duration::from_nanos(20 * kept));
         }
-        if let Some(Fault::BoundReadAfterTheRows | Fault::LooksBeforeItListens) = self.fault() {
+        if let Some(
+            Fault::BoundReadAfterTheRows
+            | Fault::IdsAreReadOneByOne
+            | Fault::IndexAndPayloadReadApart
+            | Fault::KeysAreLoadedOneByOne
+            | Fault::LooksBeforeItListens,
+        ) = self.fault()
+        {
             // Writers slow enough that readers reach the head while they are at it.
             pause();
         }
@@ -330,9 +337,17 @@ impl SyncStore for ControlStore {
         if self.has(Fault::IndexAndPayloadReadApart) {
             let Batch { items, next } = self.read(|model| model.scan_keys(range, after, limit))?;
             pause();
-            let ids: Vec<OpId> = items.iter().map(|key| key.id).collect();
-            let part = self.read(|model| model.get(&ids, usize::MAX))?;
-            let items = part.rows.into_iter().flatten().collect();
+            let rows = self.read(|model| {
+                let rows = items.iter().map(|key| (*key, model.row(key.id).cloned()));
+                rows.collect::<Vec<_>>()
+            })?;
+            // What the index has comes from there, everything else from the row.
+            let items = rows.into_iter().filter_map(|(key, row)| {
+                let mut row = row?;
+                row.operation.ts = key.ts;
+                Some(row)
+            });
+            let items = items.collect();
             return Ok(Batch { items, next });
         }
         self.read(|model| walk::time(self.disk(), model, range, after, limit))
@@ -407,17 +422,15 @@ impl SyncStore for ControlStore {
                 Some(Fault::AbsentSpacesWaitForEver)
                     if self.read(|model| model.stats().epoch.is_none())? =>
                 {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
                 _ => committed.await,
             }
-            match self.fault() {
-                Some(
-                    Fault::WakesBeforeVisible
-                    | Fault::AnyCommitWakes
-                    | Fault::WaitsForTheNextCommit,
-                ) => return Ok(()),
-                _ => {}
+            if let Some(
+                Fault::WakesBeforeVisible | Fault::AnyCommitWakes | Fault::WaitsForTheNextCommit,
+            ) = self.fault()
+            {
+                return Ok(());
             }
         }
     }
@@ -454,6 +467,9 @@ impl SyncStore for ControlStore {
     }
 
     async fn check(&self) -> Result<Vec<String>> {
+        if self.has(Fault::CheckCriesWolf) && self.read(|model| model.stats().tombstones > 0)? {
+            return Ok(vec!["an index entry without a row".to_owned()]);
+        }
         Ok(Vec::new())
     }
 }

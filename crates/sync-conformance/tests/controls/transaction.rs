@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sync_conformance::model::Model;
 use sync_core::{
-    Applied, Backfill, BackfillOutcome, Error, ErrorKind, Known, Limit, OpId, Operation, Page,
-    Pruned, Result, Seq, SeqRange, TimeRange, TombstoneReason, UpsertOutcome,
+    Applied, Backfill, BackfillOutcome, Delete, Error, ErrorKind, Known, Limit, OpId, Operation,
+    Page, Pruned, Result, Seq, SeqRange, TimeRange, TombstoneReason, UpsertOutcome,
 };
 
 use crate::disk::Disk;
@@ -119,6 +119,7 @@ pub(crate) fn act(
 }
 
 /// What a broken store does to the model, or makes of the page, before it applies it.
+#[expect(clippy::too_many_lines, reason = "an arm for each fault")]
 fn prepare(disk: &Disk, model: &mut Model, page: &mut Page) -> Result<()> {
     let Some(fault) = disk.fault else {
         return Ok(());
@@ -315,6 +316,15 @@ pub(crate) fn prune(fault: Option<Fault>, model: &mut Model, up_to: Seq) -> Prun
         let floor = model.stats().floor;
         model.forget_tombstones();
         return Pruned { floor, dropped: 0 };
+    }
+    if fault == Some(Fault::PruneTakesRows) {
+        let rows = model.scan_time(TimeRange::ALL, None, Limit::rows(usize::MAX));
+        let below = rows.items.iter().filter(|row| row.seq <= up_to);
+        let page = below.fold(Page::new(), |page, row| {
+            page.delete(Delete::new(row.operation.id, TombstoneReason::Removed))
+        });
+        // Nothing refuses a page of deletes.
+        let _ = model.apply(&page);
     }
     model.prune(up_to)
 }

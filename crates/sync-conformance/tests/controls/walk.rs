@@ -262,6 +262,10 @@ fn ended<Item, Cursor: Clone>(
     let short = batch.items.len() < limit.max_rows();
     match fault {
         Some(Fault::ShortPageIsTheEnd) if short => batch.next = None,
+        Some(Fault::LimitsAre32Bit) if i32::try_from(limit.max_rows()).is_err() => {
+            batch.items.clear();
+            batch.next = None;
+        }
         Some(Fault::ByteBudgetSkipsARow) if short => {
             batch.next = batch
                 .next
