@@ -150,10 +150,25 @@ impl Backend for SqliteBackend {
     }
 
     async fn sweep(&self, rows: usize) -> Result<Swept> {
-        self.inner
-            .writer
-            .run("sweep", move |connection| sweep::sweep(connection, rows))
-            .await
+        let mut swept = Swept {
+            removed: 0,
+            more: true,
+        };
+        let mut left = rows.max(1);
+        while swept.more && left > 0 {
+            // Each piece queues anew: the pages that wait go first.
+            let piece = left.min(sweep::PIECE);
+            let piece = self
+                .inner
+                .write("sweep", move |connection| {
+                    sweep::sweep_piece(connection, piece)
+                })
+                .await?;
+            swept.removed += piece.removed;
+            swept.more = piece.more;
+            left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
+        }
+        Ok(swept)
     }
 }
 

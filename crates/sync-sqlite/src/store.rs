@@ -260,10 +260,31 @@ impl SyncStore for SqliteStore {
 
     async fn prune(&self, up_to: Seq) -> Result<Pruned> {
         let name = self.space.clone();
-        self.write("prune", move |connection, inner| {
-            sweep::prune(connection, &name, inner.config.durability, up_to)
-        })
-        .await
+        let floor = self
+            .write("prune", move |connection, inner| {
+                sweep::raise_floor(connection, &name, inner.config.durability, up_to)
+            })
+            .await?;
+        let Some(floor) = floor else {
+            return Ok(Pruned {
+                floor: Seq::ZERO,
+                dropped: 0,
+            });
+        };
+        let mut dropped = 0;
+        loop {
+            // Each piece queues anew: the pages that wait go first.
+            let name = self.space.clone();
+            let piece = self
+                .write("prune", move |connection, inner| {
+                    sweep::prune_piece(connection, &name, inner.config.durability)
+                })
+                .await?;
+            dropped += piece;
+            if piece < sweep::PIECE as u64 {
+                return Ok(Pruned { floor, dropped });
+            }
+        }
     }
 
     async fn new_epoch(&self) -> Result<Option<Epoch>> {

@@ -1,7 +1,7 @@
 //! What runs in bounded pieces: the sweep after resets and drops, and prune.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use sync_core::{Durability, Pruned, Result, Seq, SpaceName, Swept};
+use sync_core::{Durability, Result, Seq, SpaceName, Swept};
 
 use crate::error::failed;
 use crate::space::Space;
@@ -14,23 +14,6 @@ pub(crate) fn pending(connection: &Connection) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM garbage)")?
         .query_row([], |row| row.get(0))
-}
-
-/// Removes at most `rows` rows that resets and drops have left, in pieces.
-pub(crate) fn sweep(connection: &mut Connection, rows: usize) -> Result<Swept> {
-    let mut removed = 0;
-    let mut left = rows.max(1);
-    loop {
-        let piece = sweep_piece(connection, left.min(PIECE)).map_err(failed("sweep"))?;
-        removed += piece.removed;
-        left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
-        if !piece.more || left == 0 {
-            return Ok(Swept {
-                removed,
-                more: piece.more,
-            });
-        }
-    }
 }
 
 /// One transaction of a sweep.
@@ -83,30 +66,8 @@ fn sweep_in(transaction: &Transaction<'_>, rows: i64) -> rusqlite::Result<u64> {
     Ok(removed.cast_unsigned())
 }
 
-/// Raises the floor, then drops tombstones at or below it.
-pub(crate) fn prune(
-    connection: &mut Connection,
-    name: &SpaceName,
-    durability: Durability,
-    up_to: Seq,
-) -> Result<Pruned> {
-    let Some(floor) = raise_floor(connection, name, durability, up_to)? else {
-        return Ok(Pruned {
-            floor: Seq::ZERO,
-            dropped: 0,
-        });
-    };
-    let mut dropped = 0;
-    loop {
-        let piece = prune_piece(connection, name, durability)?;
-        dropped += piece;
-        if piece < PIECE as u64 {
-            return Ok(Pruned { floor, dropped });
-        }
-    }
-}
-
-fn raise_floor(
+/// Raises the floor to `up_to`, or to the head where that is lower; `None` without a space.
+pub(crate) fn raise_floor(
     connection: &mut Connection,
     name: &SpaceName,
     durability: Durability,
@@ -125,7 +86,8 @@ fn raise_floor(
     Ok(Some(floor))
 }
 
-fn prune_piece(
+/// Drops tombstones at or below the floor: one transaction of at most [`PIECE`], and how many.
+pub(crate) fn prune_piece(
     connection: &mut Connection,
     name: &SpaceName,
     durability: Durability,
