@@ -86,6 +86,3 @@ impl Creates {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -214,6 +214,3 @@ pub fn to_operation(raw: &[u8], sync_order: Option<SyncOrder>) -> Result<Operati
     record.verify_content()?;
     Ok(record.into_operation(sync_order))
 }
-
-#[cfg(test)]
-mod tests;

@@ -103,6 +103,3 @@ impl Record {
             .map_err(|_| Invalid::SignatureMismatch)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,7 +28,8 @@ const ZONES: [(&str, i64); 12] = [
 ///
 /// iso      = year [ "-" month [ "-" day ] ] [ "T" clock [ zone ] ]
 /// year     = 4DIGIT / ( "+" / "-" ) 6DIGIT            ; -000000 is none
-/// spaced   = 4DIGIT "-" month "-" day " " clock [ [ " " ] zone ]
+/// spaced   = late-year "-" month "-" day " " clock [ [ " " ] zone ]
+/// late-year = 4DIGIT                                  ; 1000..9999
 /// month    = 2DIGIT                                   ; 01..12
 /// day      = 2DIGIT                                   ; 01..31
 /// clock    = hour ":" minute [ ":" second [ "." 1*DIGIT ] ]
@@ -38,9 +39,8 @@ const ZONES: [(&str, i64); 12] = [
 /// zone     = "Z" / ( "+" / "-" ) offset
 /// offset   = 2DIGIT [ ":" ] 2DIGIT                    ; hours 00..23, minutes 00..59
 ///
-/// mail     = [ day-name "," 1*" " ] 1*2DIGIT 1*" " month-name 1*" " mail-year
+/// mail     = [ day-name "," 1*" " ] 1*2DIGIT 1*" " month-name 1*" " late-year
 ///            1*" " 2DIGIT ":" 2DIGIT [ ":" 2DIGIT ] [ 1*" " mail-zone ]
-/// mail-year = 4DIGIT                                  ; 1000..9999
 /// day-name = "Mon" / "Tue" / "Wed" / "Thu" / "Fri" / "Sat" / "Sun"     ; not compared with the date
 /// month-name = "Jan" / "Feb" / … / "Dec"
 /// mail-zone = ( "+" / "-" ) 4DIGIT / "GMT" / "UTC" / "UT" / "Z" / "EST" / "EDT" / "CST" / "CDT"
@@ -95,7 +95,7 @@ fn days_before(year: i64, month: i64) -> i64 {
 #[derive(Clone, Copy)]
 struct Reader<'a>(&'a str);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn iso(mut self) -> Option<Parts> {
         let year = self.year()?;
         let mut month = 1;
@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 
     fn spaced(mut self) -> Option<Parts> {
-        let year = self.digits(4)?;
+        let year = self.between(4, 1000, 9999)?;
         self.expect('-')?;
         let month = self.between(2, 1, 12)?;
         self.expect('-')?;
@@ -193,25 +193,28 @@ impl Reader<'_> {
         self.expect(':')?;
         let minute = self.between(2, 0, 59)?;
         let mut second = 0;
-        let mut thousandths = 0;
+        let mut fraction = "0";
         if self.take(':') {
             second = self.between(2, 0, 59)?;
             if self.take('.') {
-                thousandths = self.fraction()?;
+                fraction = self.fraction()?;
             }
         }
-        let clock = (hour * 60 + minute) * 60_000 + second * 1000 + thousandths;
-        (clock <= 86_400_000).then_some(clock)
+        let clock = (hour * 60 + minute) * 60_000 + second * 1000;
+        let late = clock > 86_400_000 || fraction.bytes().any(|digit| digit != b'0');
+        if hour == 24 && late {
+            return None;
+        }
+        let thousandths = fraction.bytes().chain(*b"00").take(3);
+        Some(clock + thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
     }
 
-    /// The digits after the point, as thousandths.
-    fn fraction(&mut self) -> Option<i64> {
+    /// The digits after the point, at least one.
+    fn fraction(&mut self) -> Option<&'a str> {
         let length = self.0.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        (length > 0).then_some(())?;
-        let digits = digits.bytes().chain(*b"00").take(3);
-        Some(digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
+        (length > 0).then_some(digits)
     }
 
     fn zone(&mut self) -> Option<i64> {
