@@ -240,7 +240,10 @@ fn javascript_lists_index_keys_first_and_by_number() {
         r#""9007199254740991":9,"a":[{"3":2,"b":1}]}"#
     );
     assert_eq!(write(&document.root, Order::JavaScript), listed.as_bytes());
-    assert!(!parse(br#"{"01":1,"-1":[{"":2}]}"#).unwrap().has_index_keys);
+    for other in ["01", "-1", "", "4294967295", "1.0", "+1", "\u{661}"] {
+        let document = parse(format!("[{{\"{other}\":1}}]").as_bytes()).unwrap();
+        assert!(!document.has_index_keys, "{other}");
+    }
 }
 
 #[test]

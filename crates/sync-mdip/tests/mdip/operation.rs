@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use sync_core::{OpId, SyncOrder, limits};
 use sync_mdip::{Invalid, JsonError, Kind, Record, object, to_operation};
@@ -126,6 +128,37 @@ fn what_is_no_operation_is_refused_by_code() {
         );
     }
     assert_eq!(code(&with(json!({ "type": "delete" }))), "invalid_did");
+}
+
+#[test]
+fn every_code_and_message_is_its_own() {
+    let all = [
+        Invalid::MissingSignature,
+        Invalid::MissingSignatureHash,
+        Invalid::SignatureHashType,
+        Invalid::SignatureHashFormat,
+        Invalid::MissingSignatureSigned,
+        Invalid::SignatureSignedType,
+        Invalid::SignatureSignedValue,
+        Invalid::Json(JsonError::Truncated),
+        Invalid::NotAnObject,
+        Invalid::TooLarge,
+        Invalid::Type,
+        Invalid::Did,
+        Invalid::HashMismatch,
+        Invalid::SignatureValue,
+        Invalid::HighS,
+        Invalid::KeyFormat,
+        Invalid::KeyPoint,
+        Invalid::SignatureMismatch,
+    ];
+    let codes = all.map(Invalid::code).into_iter().collect::<HashSet<_>>();
+    let messages = all.map(|invalid| invalid.to_string());
+    assert_eq!(codes.len(), all.len());
+    assert_eq!(
+        messages.into_iter().collect::<HashSet<_>>().len(),
+        all.len()
+    );
 }
 
 #[test]

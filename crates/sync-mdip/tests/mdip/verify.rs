@@ -160,6 +160,17 @@ fn the_signature_of_an_operation_without_its_key_is_left_to_the_caller() {
 }
 
 #[test]
+fn the_right_key_does_not_make_up_for_changed_content() {
+    let key = generate::key(&mut random());
+    let public = public_key(&generate::jwk(&key)).unwrap();
+    let content = json!({ "type": "delete", "did": "did:a:b", "previd": "z1" });
+    let raw = generate::sign(&content, &key, "2024-06-01", Some("did:a:b"));
+    let changed = Record::parse(raw.replace("z1", "z2").as_bytes()).unwrap();
+    assert_eq!(changed.verify_with(&public), Err(Invalid::HashMismatch));
+    assert_eq!(changed.verify(), Err(Invalid::HashMismatch));
+}
+
+#[test]
 fn an_updates_key_is_that_of_its_first_verification_method() {
     let mut random = random();
     let [old, new, third] = std::array::from_fn(|_| generate::key(&mut random));
