@@ -1,0 +1,35 @@
+//! What an operation is about: the suffix of its DID, which no configuration changes.
+
+use sha2::{Digest as _, Sha256};
+use sync_core::Object;
+
+use crate::Invalid;
+
+/// CID version 1, content `json` (0x0200 as a varint), hash SHA2-256 of 32 bytes.
+const PREFIX: [u8; 5] = [0x01, 0x80, 0x04, 0x12, 0x20];
+
+/// The content id of `json` in base58btc.
+pub(crate) fn cid(json: &[u8]) -> String {
+    let mut bytes = PREFIX.to_vec();
+    bytes.extend_from_slice(&Sha256::digest(json));
+    format!("z{}", bs58::encode(bytes).into_string())
+}
+
+/// The object of a DID: the part after the last colon.
+///
+/// The prefix before it is a matter of configuration (`did:test`, `did:mdip`), and the same DID may
+/// be written with several.
+///
+/// ```
+/// let object = sync_mdip::object::of_did("did:test:z3v8Aua")?;
+/// assert_eq!(object.as_bytes(), b"z3v8Aua");
+/// # Ok::<(), sync_mdip::Invalid>(())
+/// ```
+pub fn of_did(did: &str) -> Result<Object, Invalid> {
+    let suffix = did
+        .strip_prefix("did:")
+        .and_then(|rest| rest.rsplit_once(':'))
+        .map(|(_, suffix)| suffix)
+        .ok_or(Invalid::Did)?;
+    Object::new(suffix.to_owned()).map_err(|_| Invalid::Did)
+}
