@@ -3,9 +3,6 @@ use sync_store::{AnyBackend, AnyStore, Epoch, SpaceName, Stats, SyncStore};
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
 
-/// The space that is meant where none is named.
-const DEFAULT_SPACE: &str = "default";
-
 /// A connection and the one space a command works on.
 pub(crate) struct Session {
     pub(crate) backend: AnyBackend,
@@ -17,10 +14,7 @@ impl Session {
     /// Connects and opens the space.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let backend = sync_store::connect(&settings.store).await?;
-        let space = match &settings.named_space {
-            Some(space) => space.clone(),
-            None => SpaceName::new(DEFAULT_SPACE)?,
-        };
+        let space = settings.space()?;
         let store = backend.open(&space).await?;
         Ok(Self {
             backend,

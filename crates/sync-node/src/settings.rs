@@ -6,6 +6,9 @@ use sync_store::SpaceName;
 use crate::cli::Global;
 use crate::failure::{Failure, Result};
 
+/// The space that is meant where none is named.
+const DEFAULT_SPACE: &str = "default";
+
 /// Where the store is and which space is meant, after flags, environment and file.
 pub(crate) struct Settings {
     /// The store's URL. Never printed: it may hold a password.
@@ -51,6 +54,14 @@ impl Settings {
             named_space,
             json: global.json,
         })
+    }
+
+    /// The one space a command works on.
+    pub(crate) fn space(&self) -> Result<SpaceName> {
+        match &self.named_space {
+            Some(space) => Ok(space.clone()),
+            None => Ok(SpaceName::new(DEFAULT_SPACE)?),
+        }
     }
 }
 

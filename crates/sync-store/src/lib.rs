@@ -14,6 +14,8 @@ mod schemes;
 mod url;
 
 pub use any::AnyBackend;
+#[cfg(feature = "sqlite")]
+pub use schemes::sqlite_config;
 pub use schemes::{connect, migrate};
 #[doc(no_inline)]
 pub use sync_core::*;

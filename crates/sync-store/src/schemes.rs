@@ -49,6 +49,17 @@ pub async fn migrate(url: &str) -> Result<Migrated> {
     }
 }
 
+/// The configuration that a `sqlite:` URL stands for, for what only SQLite offers, such as a
+/// [takeover](sync_sqlite::Takeover). Errors about the URL are those of [`connect`].
+#[cfg(feature = "sqlite")]
+pub fn sqlite_config(url: &str) -> Result<sync_sqlite::SqliteConfig> {
+    let url = StoreUrl::parse(url)?;
+    match url.scheme() {
+        "sqlite" => sqlite::config(url),
+        _ => Err(error("a sqlite: URL is needed here")),
+    }
+}
+
 #[cfg(any(feature = "memory", feature = "sqlite"))]
 async fn open<B: Backend>(config: B::Config) -> Result<AnyBackend> {
     Ok(AnyBackend::new(B::connect(config).await?))

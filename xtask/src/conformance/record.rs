@@ -5,9 +5,12 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 
-/// A case's number in the catalogue: `9`, `31`, `31b`. Ordered as a reader counts.
+/// A case's id: its number in the catalogue with a letter where one number has several cases (`9`,
+/// `31b`), or a letter of its own for what the catalogue does not number (`M1`). Ordered as a
+/// reader counts, numbers first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CaseId {
+    prefix: String,
     number: u32,
     suffix: String,
 }
@@ -16,14 +19,17 @@ impl FromStr for CaseId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let digits = text
+        let (prefix, rest) =
+            text.split_at(text.find(|c: char| !c.is_ascii_uppercase()).unwrap_or(0));
+        let digits = rest
             .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, suffix) = text.split_at(digits);
+            .unwrap_or(rest.len());
+        let (number, suffix) = rest.split_at(digits);
         let number = number
             .parse()
-            .with_context(|| format!("`{text}` is no case number: 9, 31 and 31b are"))?;
+            .with_context(|| format!("`{text}` is no case id: 9, 31b and M1 are"))?;
         Ok(Self {
+            prefix: prefix.to_owned(),
             number,
             suffix: suffix.to_owned(),
         })
@@ -33,7 +39,7 @@ impl FromStr for CaseId {
 impl fmt::Display for CaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Through `pad`, so that a width in the format string applies.
-        f.pad(&format!("{}{}", self.number, self.suffix))
+        f.pad(&format!("{}{}{}", self.prefix, self.number, self.suffix))
     }
 }
 

@@ -12,17 +12,22 @@ fn ids(text: &[&str]) -> Vec<CaseId> {
 
 #[test]
 fn cases_sort_as_a_reader_counts() {
-    let mut sorted = ids(&["36b", "10", "31b", "2", "31", "1", "36", "9", "52"]);
+    let mut sorted = ids(&[
+        "36b", "M2", "10", "31b", "2", "31", "M1", "1", "36", "9", "52",
+    ]);
     sorted.sort();
     assert_eq!(
         sorted,
-        ids(&["1", "2", "9", "10", "31", "31b", "36", "36b", "52"])
+        ids(&[
+            "1", "2", "9", "10", "31", "31b", "36", "36b", "52", "M1", "M2"
+        ])
     );
 }
 
 #[test]
 fn a_case_without_a_number_is_refused() {
     assert!("b31".parse::<CaseId>().is_err());
+    assert!("M".parse::<CaseId>().is_err());
     assert!("".parse::<CaseId>().is_err());
 }
 

@@ -1,5 +1,6 @@
 //! Small named values.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
@@ -266,27 +267,41 @@ pub(crate) fn a_page_that_changes_nothing_creates_nothing<H: Harness>(rig: &Rig<
 
 /// Keys that every page sets to the same value are never read with two.
 pub(crate) fn load_many_reads_one_snapshot<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
-    const PAGES: u64 = 200;
+    const LOOKS: usize = 200;
     let (db, writer) = rig.space()?;
     let reader = db.space()?;
     let keys: Vec<StateKey> = (0..40).map(|n| key(&format!("key {n}"))).collect();
+    let (done, written) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let writing = scope.spawn(|| {
-            for n in 0..PAGES {
+            // As long as somebody looks, however slow the one or the other is.
+            while !done.load(Ordering::SeqCst) {
+                let value = written.fetch_add(1, Ordering::SeqCst).to_string();
                 let page = keys.iter().fold(Page::new(), |page, key| {
-                    page.set(key.clone(), n.to_string())
+                    page.set(key.clone(), value.clone())
                 });
                 let _ = writer.apply(page)?;
             }
             Ok(())
         });
-        let mut rounds = 0;
-        while rounds < 3 || !writing.is_finished() {
-            rounds += 1;
+        let look = || -> Verdict {
             let values = reader.load_many(&keys)?;
             let first = values.first().cloned().flatten();
             ensure_eq!(values, vec![first; keys.len()], "values of one load_many");
+            Ok(())
+        };
+        // A reader that is done before the writer has begun has seen nothing.
+        let mut looked = Ok(());
+        let mut looks = 0;
+        while looked.is_ok() && !writing.is_finished() {
+            if looks >= LOOKS && written.load(Ordering::SeqCst) >= 50 {
+                break;
+            }
+            looks += 1;
+            looked = look();
         }
-        finish(writing)
+        done.store(true, Ordering::SeqCst);
+        finish(writing)?;
+        looked
     })
 }

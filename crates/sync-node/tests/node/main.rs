@@ -13,3 +13,4 @@ mod node;
 mod prune;
 mod restore;
 mod settings;
+mod takeover;
