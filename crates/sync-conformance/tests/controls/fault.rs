@@ -83,7 +83,7 @@ controls! {
     /// `>=` where `>` is meant.
     CursorIsInclusive cursor_is_inclusive ["8", "10e"];
     /// A new incarnation under the old name.
-    ResetKeepsTheEpoch reset_keeps_the_epoch ["10a", "42c", "11f"];
+    ResetKeepsTheEpoch reset_keeps_the_epoch ["10a", "42c"];
     /// Cursors are read as numbers, whatever history they are of.
     AnyEpochIsAccepted any_epoch_is_accepted ["10a", "9c"];
     /// A cursor past the head reads nothing, and nothing again.
@@ -130,7 +130,7 @@ controls! {
     /// Empty values are not written.
     EmptyValuesLostOnReopen empty_values_lost_on_reopen ["9a"];
     /// `new_epoch` answers the one there is.
-    NewEpochIsTheOldOne new_epoch_is_the_old_one ["9c", "11f"];
+    NewEpochIsTheOldOne new_epoch_is_the_old_one ["9c"];
     /// Positions pass through a floating-point number.
     PositionsInSinglePrecision positions_in_single_precision ["13a"];
     /// After the last seq comes the first.
