@@ -59,7 +59,7 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         let cache_kib = if role == Role::Writer {
-            128_000
+            64_000
         } else {
             16_000
         };
