@@ -85,8 +85,25 @@ impl Cli {
             _ => {
                 let text = error.render().to_string();
                 let text = text.strip_prefix("error: ").unwrap_or(&text);
-                Failure::usage(text.trim_end())
+                Failure::usage(without_urls(text.trim_end()))
             }
         })
     }
+}
+
+/// `text` without the rest of the URLs in it: one in a wrong place is repeated by what refuses it,
+/// and may hold a password.
+fn without_urls(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = |c: char| c.is_whitespace() || matches!(c, '\'' | '"');
+        shown.push_str("://…");
+        shown.push_str(
+            part.find(ends)
+                .and_then(|end| part.get(end..))
+                .unwrap_or_default(),
+        );
+    }
+    shown
 }

@@ -173,6 +173,27 @@ fn a_command_line_that_is_not_understood_is_a_usage_error_in_json_as_well() {
 }
 
 #[test]
+fn a_url_in_the_wrong_place_of_a_command_line_is_not_repeated() {
+    let node = Node::unmigrated();
+    let url = "postgres://me:hunter2@host/db";
+    for arguments in [
+        &["status", url][..],
+        &["--json", url],
+        &["status", "--space", url],
+        &["--json", "status", &format!("--space={url}")],
+        &["load", "--page-size", url],
+        &["reject", url],
+        &[&format!("--sto={url}"), "status"],
+    ] {
+        let ran = node.run(arguments);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
+    let message = node.run(&["status", url]).fails(2);
+    assert!(message.contains("'postgres://…'"), "{message}");
+}
+
+#[test]
 fn help_and_version_are_printed_and_show_no_environment() {
     let node = Node::unmigrated();
     let mut command = node.bare();
