@@ -216,6 +216,11 @@ fn a_database_that_is_not_there_or_not_ours_ends_in_one() {
     assert_eq!(kind, "notFound");
     assert!(message.contains("sync-node migrate"), "{message}");
     assert!(!node.path("sync.db").exists());
+    let (kind, message) = node
+        .run(&["migrate", "--json", "--store", "sqlite:absent/sync.db"])
+        .error(1);
+    assert_eq!(kind, "notFound");
+    assert!(!message.contains("sync-node migrate"), "{message}");
     fs::write(node.path("sync.db"), "a letter").unwrap();
     let (kind, _) = node.run(&["migrate", "--json"]).error(1);
     assert!(kind == "foreign" || kind == "corrupt", "{kind}");
