@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 
 /// Runs and looks after an ordered sync store.
 #[derive(Debug, Parser)]
-#[command(name = "sync-node", version, after_help = EXIT_CODES)]
+#[command(name = "sync-node", version, after_help = EXIT_CODES, arg_required_else_help = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

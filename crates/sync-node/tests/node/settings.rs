@@ -173,6 +173,14 @@ fn a_command_line_that_is_not_understood_is_a_usage_error_in_json_as_well() {
 }
 
 #[test]
+fn without_a_command_the_message_lists_them() {
+    let message = finish(Node::unmigrated().bare()).fails(2);
+    let (first, rest) = message.split_once('\n').unwrap();
+    assert!(first.contains("requires a subcommand"), "{message}");
+    assert!(rest.contains("new-epoch"), "{message}");
+}
+
+#[test]
 fn a_url_in_the_wrong_place_of_a_command_line_is_not_repeated() {
     let node = Node::unmigrated();
     let url = "postgres://me:hunter2@host/db";
