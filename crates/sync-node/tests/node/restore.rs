@@ -135,6 +135,11 @@ fn what_stands_under_every_id_is_the_same_in_a_copy() {
 
 #[test]
 fn random_histories_survive_dump_and_load() {
+    let object = |random: &mut fastrand::Rng| {
+        let objects = [None, Some(&b"a"[..]), Some(&[0xff][..])];
+        let object = random.choice(objects).unwrap();
+        object.map(|bytes| Object::new(bytes.to_vec()).unwrap())
+    };
     for seed in 0..30 {
         let mut random = fastrand::Rng::with_seed(seed);
         let node = Node::new();
@@ -149,6 +154,7 @@ fn random_histories_survive_dump_and_load() {
                         let mut operation = op(n);
                         operation.sync_order = at;
                         operation.ts = ts(random.u64(0..3));
+                        operation.object = object(&mut random);
                         page = page.upsert(operation);
                     }
                     5..=7 => {
@@ -157,6 +163,7 @@ fn random_histories_survive_dump_and_load() {
                             source_seq: at,
                             reject: random.bool(),
                             ts: random.bool().then(|| ts(random.u64(0..3))),
+                            object: object(&mut random),
                             ..Delete::new(id(n), TombstoneReason::Removed)
                         });
                     }
