@@ -336,6 +336,10 @@ fn records_out_of_place_are_refused_with_their_line() {
         ),
         (vec![state.into(), line(1)], "line 3: follows state"),
         (
+            vec![state.replace("\"\"", &format!("{:?}", "v".repeat(65_537)))],
+            "line 2: the value has 65537 bytes, allowed are 65536",
+        ),
+        (
             vec![local.into()],
             "line 2: state that speaks of one store alone",
         ),
