@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Load(load::Args),
     /// Brings the database to the schema of this version, creating it where there is none
     Migrate(migrate::Args),
-    /// Drops old tombstones
+    /// Drops old tombstones, those of reject too
     Prune(prune::Args),
     /// Empties a space: rows, tombstones and state
     Reset(reset::Args),
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     NewEpoch(new_epoch::Args),
     /// Lists tombstones, oldest first
     Tombstones(tombstones::Args),
-    /// Removes operations for good: no source and no peer brings them back
+    /// Removes operations: no source and no peer brings them back, until prune drops the tombstone
     Reject(reject::Args),
     /// Takes back the tombstones of operations, so that they may come again
     Revive(revive::Args),
