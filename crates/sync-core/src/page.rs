@@ -113,7 +113,8 @@ pub enum TombstoneReason {
     Removed,
     /// Its source refused it.
     Rejected,
-    /// An operator decided so. No page brings it back until an operator lifts it.
+    /// An operator decided so. No page brings it back until an operator lifts it, or a prune drops
+    /// it.
     Operator,
 }
 

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 
 /// Runs and looks after an ordered sync store.
 #[derive(Debug, Parser)]
-#[command(name = "sync-node", version, after_help = EXIT_CODES)]
+#[command(name = "sync-node", version, after_help = EXIT_CODES, arg_required_else_help = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Load(load::Args),
     /// Brings the database to the schema of this version, creating it where there is none
     Migrate(migrate::Args),
-    /// Drops old tombstones
+    /// Drops old tombstones, those of reject too
     Prune(prune::Args),
     /// Empties a space: rows, tombstones and state
     Reset(reset::Args),
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     NewEpoch(new_epoch::Args),
     /// Lists tombstones, oldest first
     Tombstones(tombstones::Args),
-    /// Removes operations for good: no source and no peer brings them back
+    /// Removes operations: no source and no peer brings them back, until prune drops the tombstone
     Reject(reject::Args),
     /// Takes back the tombstones of operations, so that they may come again
     Revive(revive::Args),
@@ -85,8 +85,25 @@ impl Cli {
             _ => {
                 let text = error.render().to_string();
                 let text = text.strip_prefix("error: ").unwrap_or(&text);
-                Failure::usage(text.trim_end())
+                Failure::usage(without_urls(text.trim_end()))
             }
         })
     }
+}
+
+/// `text` without the rest of the URLs in it: one in a wrong place is repeated by what refuses it,
+/// and may hold a password.
+fn without_urls(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = |c: char| c.is_whitespace() || matches!(c, '\'' | '"');
+        shown.push_str("://…");
+        shown.push_str(
+            part.find(ends)
+                .and_then(|end| part.get(end..))
+                .unwrap_or_default(),
+        );
+    }
+    shown
 }

@@ -131,14 +131,10 @@ impl From<Error> for Failure {
             (_, Retry::Later | Retry::IfSafe) => Exit::Retryable,
             (_, Retry::Never) => Exit::Failed,
         };
-        let mut failure = Self::new(exit, kind(error.kind()), error.to_string());
-        let hint = match error.kind() {
-            ErrorKind::NotFound => "; `sync-node migrate` creates it",
-            _ => "",
-        };
-        failure.message.push_str(hint);
-        failure.causes = causes(error.source());
-        failure
+        Self {
+            causes: causes(error.source()),
+            ..Self::new(exit, kind(error.kind()), error.to_string())
+        }
     }
 }
 

@@ -66,11 +66,15 @@ impl Format {
             (Self::Json, Err(failure)) => say(io::stdout(), &(failure.to_json() + "\n")),
             (Self::Text, Err(failure)) => say(io::stderr(), &(failure.to_text() + "\n")),
         };
-        match printed {
-            Ok(()) => ExitCode::from(exit as u8),
-            // Nobody reads what the command has to say. What it did, it did.
-            Err(_) => ExitCode::from(Exit::Failed as u8),
+        let Err(error) = printed else {
+            return ExitCode::from(exit as u8);
+        };
+        // What the command did, it did. A reader that went away is told nothing.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            let failure = Failure::io("standard output", error);
+            let _ = say(io::stderr(), &(failure.to_text() + "\n"));
         }
+        ExitCode::from(Exit::Failed as u8)
     }
 }
 

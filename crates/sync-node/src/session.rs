@@ -1,4 +1,4 @@
-use sync_store::{AnyBackend, AnyStore, Epoch, SpaceName, Stats, SyncStore};
+use sync_store::{AnyBackend, AnyStore, Epoch, ErrorKind, SpaceName, Stats, SyncStore};
 
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
@@ -10,10 +10,19 @@ pub(crate) struct Session {
     pub(crate) space: SpaceName,
 }
 
+/// Connects to the store, which has to be there.
+pub(crate) async fn connect(settings: &Settings) -> Result<AnyBackend> {
+    let connected = sync_store::connect(&settings.store).await;
+    connected.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::from(error).and("`sync-node migrate` creates it"),
+        _ => error.into(),
+    })
+}
+
 impl Session {
     /// Connects and opens the space.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
-        let backend = sync_store::connect(&settings.store).await?;
+        let backend = connect(settings).await?;
         let space = settings.space()?;
         let store = backend.open(&space).await?;
         Ok(Self {

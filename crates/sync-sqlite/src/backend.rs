@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use sync_core::{Backend, Capabilities, Migrated, Result, SpaceName, Swept};
+use sync_core::{Backend, Capabilities, Error, ErrorKind, Migrated, Result, SpaceName, Swept};
 
 use crate::connection::{self, Role};
 use crate::error::failed;
@@ -103,6 +103,13 @@ impl Backend for SqliteBackend {
     }
 
     async fn migrate(config: &SqliteConfig) -> Result<Migrated> {
+        // SQLite would call it a misuse: what may be created is opened for writing.
+        if config.read_only {
+            return Err(Error::new(ErrorKind::ReadOnly)
+                .with_message("the configuration is for reading only")
+                .of_backend(NAME)
+                .during("migrate"));
+        }
         let config = config.clone().busy_timeout(migrate::PATIENCE);
         Pool::new(config.clone(), Role::Migrator, 1)
             .run("migrate", migrate::migrate)

@@ -77,13 +77,14 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
         writer.finish().map_err(output_failed)?;
         return Report::new(&(), String::new());
     };
-    let file = BufWriter::new(temporary(path)?);
+    let target = target(path)?;
+    let file = BufWriter::new(temporary(&target)?);
     let (writer, counts) = write(&args, &session, Writer::new(file, args.payload_form())).await?;
     let bytes = writer.bytes();
     let file = writer
         .finish()
         .and_then(|file| file.into_inner().map_err(Into::into));
-    keep(file.map_err(output_failed)?, path)?;
+    keep(file.map_err(output_failed)?, &target)?;
     let document = Document {
         space: session.space.as_str(),
         file: path.display().to_string(),
@@ -94,6 +95,22 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     };
     let text = document.to_text(args.all);
     Report::new(&document, text)
+}
+
+/// The file that a dump named `path` takes the place of: behind symbolic links, and never a device,
+/// a pipe or a socket, which a file would replace.
+fn target(path: &Path) -> Result<PathBuf> {
+    let Ok(found) = std::fs::metadata(path) else {
+        return Ok(path.to_owned());
+    };
+    if !found.is_file() {
+        return Err(Failure::usage(format!(
+            "--output {}: is there, and is not a file; without --output the dump goes to standard \
+             output",
+            path.display()
+        )));
+    }
+    std::fs::canonicalize(path).map_err(|error| Failure::io(path.display(), error))
 }
 
 /// A file next to `path`, which is gone when the command fails.

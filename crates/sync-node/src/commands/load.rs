@@ -157,9 +157,12 @@ impl Load<'_> {
 
 /// Says how far the pages before a failure came.
 fn after(position: u64, failure: Failure) -> Failure {
-    failure.and(format!(
-        "lines 1 to {position} are loaded, and nothing after them"
-    ))
+    match position {
+        0 => failure.and("nothing is loaded"),
+        _ => failure.and(format!(
+            "lines 1 to {position} are loaded, and nothing after them"
+        )),
+    }
 }
 
 impl<'a> Document<'a> {

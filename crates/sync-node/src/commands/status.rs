@@ -10,6 +10,7 @@ use crate::failure::Result;
 use crate::fingerprint::Fingerprint;
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::session::connect;
 use crate::settings::Settings;
 
 /// Keys of one step of the walk.
@@ -82,7 +83,7 @@ struct State {
 }
 
 pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
-    let backend = sync_store::connect(&settings.store).await?;
+    let backend = connect(settings).await?;
     let names = match &settings.named_space {
         Some(space) => vec![space.clone()],
         None => every_space(&backend).await?,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sync_store::{
-    Bytes, Object, OpId, Operation, StateEntry, StateKey, SyncOrder, TombstoneReason, Ts,
+    Bytes, Object, OpId, Operation, StateEntry, StateKey, SyncOrder, TombstoneReason, Ts, limits,
 };
 
 use super::{Counts, FORMAT, Line, VERSION};
@@ -181,6 +181,7 @@ impl RowLine<'_> {
             (None, None) => return Err("payload is missing".to_owned()),
             (Some(_), Some(_)) => return Err(only_one("payload", "payloadJson")),
         };
+        bounded("payload", &payload, limits::PAYLOAD_BYTES)?;
         Ok(Record::Row(Operation {
             id: id(&self.id)?,
             ts: self.ts.try_into().map_err(what)?,
@@ -239,6 +240,7 @@ impl StateLine<'_> {
             (None, None) => return Err("value is missing".to_owned()),
             (Some(_), Some(_)) => return Err(only_one("value", "valueBase64")),
         };
+        bounded("value", &value, limits::STATE_VALUE_BYTES)?;
         let key = StateKey::new(&self.key).map_err(what)?;
         Ok(Record::State(StateEntry { key, value }))
     }
@@ -273,6 +275,15 @@ fn from_base64(member: &str, text: &str) -> Result<Bytes, String> {
     bytes
         .map(Bytes::from)
         .map_err(|error| format!("{member} is not base64: {error}"))
+}
+
+/// The store refuses more with the whole page, and cannot name the line.
+fn bounded(member: &str, bytes: &Bytes, most: usize) -> Result<(), String> {
+    let len = bytes.len();
+    if len > most {
+        return Err(format!("the {member} has {len} bytes, allowed are {most}"));
+    }
+    Ok(())
 }
 
 fn only_one(one: &str, other: &str) -> String {

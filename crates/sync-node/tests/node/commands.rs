@@ -218,3 +218,20 @@ fn reset_sweeps_what_it_left_behind_to_the_end() {
         .unwrap();
     assert_eq!(rows, 0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_with_a_message() {
+    let node = Node::new();
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let mut command = node.command(arguments);
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = command.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("standard output"), "{message}");
+    }
+}

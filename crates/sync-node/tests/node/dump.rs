@@ -159,6 +159,37 @@ fn a_file_appears_when_it_is_complete_and_holds_what_standard_output_would() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_dump_takes_the_place_of_files_alone() {
+    use std::os::unix::fs::FileTypeExt as _;
+    use std::os::unix::net::UnixListener;
+    let node = node();
+    let socket = UnixListener::bind(node.path("socket")).unwrap();
+    for path in ["socket", "."] {
+        let (kind, message) = node.run(&["dump", "--json", "--output", path]).error(2);
+        assert_eq!(kind, "usage");
+        assert!(message.contains("not a file"), "{message}");
+    }
+    let kind = std::fs::symlink_metadata(node.path("socket")).unwrap();
+    assert!(kind.file_type().is_socket());
+    drop(socket);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dump_into_a_symbolic_link_fills_the_file_behind_it() {
+    let node = node();
+    std::fs::create_dir(node.path("elsewhere")).unwrap();
+    std::fs::write(node.path("elsewhere/out.ndjson"), "before").unwrap();
+    std::os::unix::fs::symlink("elsewhere/out.ndjson", node.path("link")).unwrap();
+    node.run(&["dump", "--output", "link"]).ok();
+    assert!(node.path("link").is_symlink());
+    let dump = node.run(&["dump"]).ok();
+    let file = node.path("elsewhere/out.ndjson");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), dump);
+}
+
 #[test]
 fn a_dump_that_fails_leaves_the_file_before_it_and_nothing_else() {
     let node = node();

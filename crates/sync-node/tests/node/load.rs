@@ -89,6 +89,10 @@ fn a_malformed_line_names_its_number_and_its_page_is_not_written() {
         ),
         (line(6).replace(&hex(6), "06"), "line 6: invalid id"),
         (
+            line(6).replace("cGF5", &"A".repeat((4 << 20) / 3 + 3)),
+            "line 6: the payload has 1048",
+        ),
+        (
             format!("{}\n", " ".repeat((2 << 20) + 1)),
             "line 6 is longer than 2097152 bytes",
         ),

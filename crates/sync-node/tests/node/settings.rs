@@ -173,6 +173,35 @@ fn a_command_line_that_is_not_understood_is_a_usage_error_in_json_as_well() {
 }
 
 #[test]
+fn without_a_command_the_message_lists_them() {
+    let message = finish(Node::unmigrated().bare()).fails(2);
+    let (first, rest) = message.split_once('\n').unwrap();
+    assert!(first.contains("requires a subcommand"), "{message}");
+    assert!(rest.contains("new-epoch"), "{message}");
+}
+
+#[test]
+fn a_url_in_the_wrong_place_of_a_command_line_is_not_repeated() {
+    let node = Node::unmigrated();
+    let url = "postgres://me:hunter2@host/db";
+    for arguments in [
+        &["status", url][..],
+        &["--json", url],
+        &["status", "--space", url],
+        &["--json", "status", &format!("--space={url}")],
+        &["load", "--page-size", url],
+        &["reject", url],
+        &[&format!("--sto={url}"), "status"],
+    ] {
+        let ran = node.run(arguments);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
+    let message = node.run(&["status", url]).fails(2);
+    assert!(message.contains("'postgres://…'"), "{message}");
+}
+
+#[test]
 fn help_and_version_are_printed_and_show_no_environment() {
     let node = Node::unmigrated();
     let mut command = node.bare();
@@ -195,6 +224,11 @@ fn a_database_that_is_not_there_or_not_ours_ends_in_one() {
     assert_eq!(kind, "notFound");
     assert!(message.contains("sync-node migrate"), "{message}");
     assert!(!node.path("sync.db").exists());
+    let (kind, message) = node
+        .run(&["migrate", "--json", "--store", "sqlite:absent/sync.db"])
+        .error(1);
+    assert_eq!(kind, "notFound");
+    assert!(!message.contains("sync-node migrate"), "{message}");
     fs::write(node.path("sync.db"), "a letter").unwrap();
     let (kind, _) = node.run(&["migrate", "--json"]).error(1);
     assert!(kind == "foreign" || kind == "corrupt", "{kind}");

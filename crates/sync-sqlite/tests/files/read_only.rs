@@ -45,6 +45,17 @@ fn a_handle_opened_for_reading_refuses_every_write() {
 }
 
 #[test]
+fn a_configuration_for_reading_migrates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = SqliteConfig::new(dir.path().join("absent.db"));
+    for config in [absent, filled(&dir.path().join("a.db"), 10)] {
+        let error = block_on(SqliteBackend::migrate(&config.read_only(true))).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::ReadOnly, "{error:?}");
+    }
+    assert!(!dir.path().join("absent.db").exists());
+}
+
+#[test]
 fn a_file_that_the_user_may_not_write_refuses_every_write() {
     let dir = tempfile::tempdir().unwrap();
     let config = filled(&dir.path().join("a.db"), 10);

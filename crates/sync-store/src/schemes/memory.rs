@@ -11,6 +11,6 @@ pub(crate) fn config(url: StoreUrl) -> Result<MemoryConfig> {
             "memory: is followed by nothing: each connection is a new, empty database",
         ));
     }
-    Options::of(url, "memory:", &[])?;
+    Options::of(url, "memory", &[])?;
     Ok(MemoryConfig::new())
 }

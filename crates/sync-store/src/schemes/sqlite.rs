@@ -9,7 +9,7 @@ const OPTIONS: [&str; 4] = ["durability", "busy_timeout", "readers", "mode"];
 /// `sqlite:PATH`, with the options named above.
 pub(crate) fn config(url: StoreUrl) -> Result<SqliteConfig> {
     let mut config = SqliteConfig::new(path(url.rest())?);
-    let options = Options::of(url, "sqlite:", &OPTIONS)?;
+    let options = Options::of(url, "sqlite", &OPTIONS)?;
     let durabilities = [
         ("full", Durability::Machine),
         ("normal", Durability::Process),
@@ -121,12 +121,15 @@ mod tests {
     fn a_bad_value_and_an_unknown_option_name_what_is_accepted() {
         for (url, message) in [
             ("sqlite:x?durability=none", "one of full, normal"),
-            ("sqlite:x?mode=rwc", "one of rw, ro"),
+            (
+                "sqlite:x?mode=rwc",
+                "option mode of sqlite: \"rwc\" is not one of rw, ro",
+            ),
             ("sqlite:x?busy_timeout=5", "500ms, 5s, 2m"),
             ("sqlite:x?readers=0", "a whole number from 1"),
             (
                 "sqlite:x?cache=shared",
-                "accepted are durability, busy_timeout, readers, mode",
+                "not an option of sqlite; accepted are durability, busy_timeout, readers, mode",
             ),
         ] {
             let error = read(url).unwrap_err().to_string();

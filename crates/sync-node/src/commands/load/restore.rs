@@ -295,6 +295,10 @@ impl Read {
                 return wrong("follows state, which comes after all rows and tombstones");
             }
             Record::Floor if self.floor => return wrong("a second floor"),
+            // It would prune what a load with --reset has not replaced yet.
+            Record::Floor if self.counts.rows == 0 && self.counts.tombstones == 0 => {
+                return wrong("a floor without a row before it");
+            }
             Record::Floor if self.counts.tombstones > 0 => {
                 return wrong("a floor behind a tombstone, which it would prune");
             }
