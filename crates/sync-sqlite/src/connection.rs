@@ -42,7 +42,7 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE
     };
-    if role == Role::Migrator {
+    if role == Role::Migrator && !config.read_only {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     // Absolute, because SQLite takes some relative names for something else: `:memory:`, ``.

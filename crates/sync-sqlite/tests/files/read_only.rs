@@ -45,6 +45,23 @@ fn a_handle_opened_for_reading_refuses_every_write() {
 }
 
 #[test]
+fn a_migration_that_may_only_read_creates_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = SqliteConfig::new(dir.path().join("a.db"));
+    let reading = config.clone().read_only(true);
+    let error = block_on(SqliteBackend::migrate(&reading)).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NotFound, "{error:?}");
+    assert!(!config.path().exists());
+    fs::write(config.path(), b"").unwrap();
+    let error = block_on(SqliteBackend::migrate(&reading)).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::ReadOnly, "{error:?}");
+    assert_eq!(fs::metadata(config.path()).unwrap().len(), 0);
+    let _ = filled(config.path(), 10);
+    let migrated = block_on(SqliteBackend::migrate(&reading)).unwrap();
+    assert_eq!(migrated.from, migrated.to, "there is nothing to write");
+}
+
+#[test]
 fn a_file_that_the_user_may_not_write_refuses_every_write() {
     let dir = tempfile::tempdir().unwrap();
     let config = filled(&dir.path().join("a.db"), 10);
