@@ -1,6 +1,6 @@
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use sync_core::{Durability, Epoch, Error, ErrorKind, Result, Seq, SpaceName, Stats};
 
 use crate::columns::position;
@@ -148,6 +148,44 @@ impl Space {
             floor: self.floor,
         }
     }
+}
+
+/// Begins a transaction that writes to the space called `name`.
+///
+/// The space's row says so on the disk before the first one that is not synced: a crash that takes
+/// that one must not take the sign of it as well.
+pub(crate) fn begin<'c>(
+    connection: &'c Connection,
+    name: &SpaceName,
+    durability: Durability,
+) -> rusqlite::Result<(Transaction<'c>, Option<Space>)> {
+    loop {
+        let transaction = immediate(connection)?;
+        let space = Space::load(&transaction, name)?;
+        // A space that is lost whole comes back under another epoch.
+        let marked = space.as_ref().is_none_or(|space| space.boot.is_some());
+        if marked || durability == Durability::Machine {
+            return Ok((transaction, space));
+        }
+        transaction.rollback()?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let marked = mark(connection, name);
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        marked?;
+    }
+}
+
+fn mark(connection: &Connection, name: &SpaceName) -> rusqlite::Result<()> {
+    let transaction = immediate(connection)?;
+    transaction
+        .prepare_cached("UPDATE space SET boot = ?2 WHERE name = ?1 AND boot IS NULL")?
+        .execute(params![name.as_str(), *BOOT])?;
+    transaction.commit()
+}
+
+/// Not checked at compile time, because it may have to begin twice; SQLite refuses to nest them.
+fn immediate(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
 }
 
 /// Leaves an incarnation's rows to the sweep.
