@@ -33,8 +33,9 @@ struct Shared {
     queue: Receiver<Job>,
     /// Threads that run or are being started.
     started: AtomicUsize,
-    /// Threads that wait for a job.
-    idle: AtomicUsize,
+    /// Jobs that wait or run. Counted apart from the queue, because of a job that has just left it
+    /// nobody could say whether its thread still passes for idle.
+    jobs: AtomicUsize,
 }
 
 impl Pool {
@@ -46,7 +47,7 @@ impl Pool {
             role,
             queue,
             started: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
+            jobs: AtomicUsize::new(0),
         };
         Self {
             shared: Arc::new(shared),
@@ -87,12 +88,13 @@ impl Pool {
     }
 
     fn submit(&self, job: Job) {
+        let jobs_now = self.shared.jobs.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(jobs) = &self.jobs {
             // Sending fails only without receiver, and `shared` holds one.
             let _ = jobs.send(job);
         }
-        let wanted = self.shared.queue.len() > self.shared.idle.load(Ordering::SeqCst);
-        if wanted && self.shared.started.load(Ordering::SeqCst) < self.most {
+        let started = self.shared.started.load(Ordering::SeqCst);
+        if started < jobs_now.min(self.most) {
             self.start_thread();
         }
     }
@@ -121,6 +123,7 @@ impl Pool {
             return;
         }
         for job in self.shared.queue.try_iter() {
+            self.shared.jobs.fetch_sub(1, Ordering::SeqCst);
             let message = format!("no thread could be started: {source}");
             job(Err(Error::new(ErrorKind::Failed)
                 .with_message(message)
@@ -159,10 +162,7 @@ impl Shared {
     fn work(&self) {
         let mut connection = None;
         loop {
-            self.idle.fetch_add(1, Ordering::SeqCst);
-            let job = self.queue.recv();
-            self.idle.fetch_sub(1, Ordering::SeqCst);
-            let Ok(job) = job else { return };
+            let Ok(job) = self.queue.recv() else { return };
             let finished =
                 panic::catch_unwind(AssertUnwindSafe(|| match self.connect(&mut connection) {
                     Ok(connection) => job(Ok(connection)),
@@ -171,6 +171,7 @@ impl Shared {
             // A connection that a job leaves inside a transaction, or leaves by a panic, is not
             // used again.
             connection = connection.filter(|c| finished.is_ok() && c.is_autocommit());
+            self.jobs.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
