@@ -136,26 +136,23 @@ impl Backend for SqliteBackend {
 
     async fn drop_space(&self, space: &SpaceName) -> Result<bool> {
         let name = space.clone();
-        let dropped = self
-            .inner
+        let inner = Arc::clone(&self.inner);
+        // What follows a drop is part of the work, which is done also when nobody waits for it.
+        self.inner
             .write("drop_space", move |connection| {
-                drop_space(connection, &name)
+                let dropped = drop_space(connection, &name)?;
+                if dropped {
+                    inner.signals.of(&name).notify(usize::MAX);
+                    inner.schedule_sweep();
+                }
+                Ok(dropped)
             })
-            .await?;
-        if dropped {
-            self.inner.signals.of(space).notify(usize::MAX);
-            self.inner.schedule_sweep();
-        }
-        Ok(dropped)
+            .await
     }
 
     async fn sweep(&self, rows: usize) -> Result<Swept> {
-        let mut swept = Swept {
-            removed: 0,
-            more: true,
-        };
-        let mut left = rows.max(1);
-        while swept.more && left > 0 {
+        let (mut left, mut removed) = (rows, 0);
+        loop {
             // Each piece queues anew: the pages that wait go first.
             let piece = left.min(sweep::PIECE);
             let piece = self
@@ -164,11 +161,13 @@ impl Backend for SqliteBackend {
                     sweep::sweep_piece(connection, piece)
                 })
                 .await?;
-            swept.removed += piece.removed;
-            swept.more = piece.more;
+            removed += piece.removed;
             left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
+            if !piece.more || left == 0 {
+                let more = piece.more;
+                return Ok(Swept { removed, more });
+            }
         }
-        Ok(swept)
     }
 }
 
