@@ -57,20 +57,25 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a connection. The work is done also when the future is dropped.
+    /// Runs `work` on a connection. A write is done also when the future is dropped; a read that
+    /// has not begun then is not: callers that give up and ask again must not queue up work.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
+        let role = self.shared.role;
         self.submit(Box::new(move |connection| {
+            if role == Role::Reader && answer.is_canceled() {
+                return;
+            }
             // Nobody may be waiting any more.
             let _ = answer.send(connection.and_then(work));
         }));
         answered.await.unwrap_or_else(|_| {
             // The work panicked.
-            let kind = match self.shared.role {
+            let kind = match role {
                 Role::Reader => ErrorKind::Failed,
                 Role::Writer | Role::Migrator => ErrorKind::UnknownOutcome,
             };
@@ -183,5 +188,48 @@ impl Shared {
         connection
             .as_mut()
             .ok_or_else(|| Error::new(ErrorKind::Closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Waker};
+
+    use pollster::block_on;
+
+    use super::*;
+
+    /// Whether work of a pool of one is done whose future was dropped while it waited.
+    fn done_for_nobody(role: Role) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let config = SqliteConfig::new(dir.path().join("a.db"));
+        drop(connection::open(&config, Role::Migrator).unwrap());
+        let pool = Pool::new(config, role, 1);
+        let (go, wait) = unbounded::<()>();
+        pool.spawn(move |_| wait.recv().unwrap());
+        let done = Arc::new(AtomicBool::new(false));
+        {
+            let done = Arc::clone(&done);
+            let dropped = pool.run("test", move |_| {
+                done.store(true, Ordering::SeqCst);
+                Ok(())
+            });
+            assert!(
+                pin!(dropped)
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        }
+        go.send(()).unwrap();
+        block_on(pool.run("test", |_| Ok(()))).unwrap();
+        done.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn writes_are_done_and_reads_are_not_where_nobody_waits_any_more() {
+        assert!(done_for_nobody(Role::Writer));
+        assert!(!done_for_nobody(Role::Reader));
     }
 }
