@@ -201,7 +201,8 @@ pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
         .during(operation)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
