@@ -196,6 +196,14 @@ pub(crate) fn discard(connection: &Connection, incarnation: i64) -> rusqlite::Re
         .map(drop)
 }
 
+/// A counter after `gone` of what it counts went. One that is too low for that is damaged, and must
+/// not be written back as a number that nobody can read.
+pub(crate) fn less(counter: u64, gone: u64) -> Result<u64> {
+    counter.checked_sub(gone).ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt).with_message("a counter is lower than what it counts")
+    })
+}
+
 fn next_incarnation(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("UPDATE incarnation SET next = next + 1 RETURNING next - 1")?

@@ -114,7 +114,7 @@ pub(crate) fn prune_piece(
     };
     let dropped = drop().map_err(failed("prune"))? as u64;
     if dropped > 0 {
-        space.tombstones -= dropped;
+        space.tombstones = space::less(space.tombstones, dropped)?;
         space.save(&transaction, durability)?;
         transaction.commit().map_err(failed("prune"))?;
     }
