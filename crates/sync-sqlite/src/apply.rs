@@ -4,7 +4,7 @@ mod deletes;
 mod look_up;
 mod upserts;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, params};
 use sync_core::rules::Policy;
 use sync_core::{
     Applied, Error, ErrorKind, Mismatch, Precondition, Result, Seq, SeqRange, SpaceName,
@@ -13,7 +13,7 @@ use sync_core::{
 
 use crate::digests::Digested;
 use crate::error::failed;
-use crate::space::Space;
+use crate::space::{self, Space};
 use crate::{NAME, SqliteConfig, state};
 use look_up::Statements;
 
@@ -34,10 +34,9 @@ pub(crate) fn apply(
     page: &Digested,
 ) -> Result<Written> {
     boundary(config, "begin")?;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed("apply"))?;
-    let mut writing = Writing::begin(&transaction, config, name)?;
+    let (transaction, space) =
+        space::begin(connection, name, config.durability).map_err(failed("apply"))?;
+    let mut writing = Writing::begin(&transaction, config, name, space)?;
     let applied = writing.page(page)?;
     let changed = writing.changed;
     if changed {
@@ -45,7 +44,7 @@ pub(crate) fn apply(
         writing.save()?;
         drop(writing);
         boundary(config, "commit")?;
-        commit(transaction)?;
+        space::commit(transaction, "apply")?;
         boundary(config, "committed").map_err(|source| {
             Error::new(ErrorKind::UnknownOutcome)
                 .with_source(source)
@@ -66,27 +65,13 @@ pub(crate) fn apply_in(
     name: &SpaceName,
     page: &Digested,
 ) -> Result<Applied> {
-    let mut writing = Writing::begin(transaction, config, name)?;
+    let space = Space::load(transaction, name).map_err(failed("apply"))?;
+    let mut writing = Writing::begin(transaction, config, name, space)?;
     let applied = writing.page(page)?;
     if writing.changed {
         writing.save()?;
     }
     Ok(applied)
-}
-
-/// Commits. Where SQLite could not write, nobody can say whether a later recovery finds the
-/// transaction whole in the log; where it says why it refused, nothing was written.
-fn commit(transaction: Transaction<'_>) -> Result<()> {
-    transaction.commit().map_err(|source| {
-        let error = failed("apply")(source);
-        match error.kind() {
-            ErrorKind::Busy | ErrorKind::Full | ErrorKind::ReadOnly => error,
-            _ => Error::new(ErrorKind::UnknownOutcome)
-                .with_source(error)
-                .of_backend(NAME)
-                .during("apply"),
-        }
-    })
 }
 
 #[cfg(feature = "fault-injection")]
@@ -144,23 +129,20 @@ impl<'t> Writing<'t> {
         transaction: &'t Transaction<'t>,
         config: &'t SqliteConfig,
         name: &'t SpaceName,
+        space: Option<Space>,
     ) -> Result<Self> {
-        let begin = || {
-            Ok(Self {
-                transaction,
-                config,
-                name,
-                space: Space::load(transaction, name)?,
-                head_before: Seq::ZERO,
-                changed: false,
-                statements: Statements::prepare(transaction)?,
-                expect_present: false,
-                expect_unordered: true,
-            })
-        };
-        let mut writing = begin().map_err(failed("apply"))?;
-        writing.head_before = writing.space.as_ref().map_or(Seq::ZERO, |space| space.head);
-        Ok(writing)
+        let statements = Statements::prepare(transaction).map_err(failed("apply"))?;
+        Ok(Self {
+            transaction,
+            config,
+            name,
+            head_before: space.as_ref().map_or(Seq::ZERO, |space| space.head),
+            space,
+            changed: false,
+            statements,
+            expect_present: false,
+            expect_unordered: true,
+        })
     }
 
     fn page(&mut self, digested: &Digested) -> Result<Applied> {

@@ -143,26 +143,24 @@ impl Backend for SqliteBackend {
 
     async fn drop_space(&self, space: &SpaceName) -> Result<bool> {
         let name = space.clone();
-        let dropped = self
-            .inner
-            .write("drop_space", move |connection| {
-                drop_space(connection, &name)
+        let inner = Arc::clone(&self.inner);
+        // What follows a drop is part of the work, which is done also when nobody waits for it.
+        self.inner
+            .writer
+            .run("drop_space", move |connection| {
+                let dropped = drop_space(connection, &name)?;
+                if dropped {
+                    inner.signals.of(&name).notify(usize::MAX);
+                    inner.schedule_sweep();
+                }
+                Ok(dropped)
             })
-            .await?;
-        if dropped {
-            self.inner.signals.of(space).notify(usize::MAX);
-            self.inner.schedule_sweep();
-        }
-        Ok(dropped)
+            .await
     }
 
     async fn sweep(&self, rows: usize) -> Result<Swept> {
-        let mut swept = Swept {
-            removed: 0,
-            more: true,
-        };
-        let mut left = rows.max(1);
-        while swept.more && left > 0 {
+        let (mut left, mut removed) = (rows, 0);
+        loop {
             // Each piece queues anew: the pages that wait go first.
             let piece = left.min(sweep::PIECE);
             let piece = self
@@ -171,11 +169,13 @@ impl Backend for SqliteBackend {
                     sweep::sweep_piece(connection, piece)
                 })
                 .await?;
-            swept.removed += piece.removed;
-            swept.more = piece.more;
+            removed += piece.removed;
             left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
+            if !piece.more || left == 0 {
+                let more = piece.more;
+                return Ok(Swept { removed, more });
+            }
         }
-        Ok(swept)
     }
 }
 
@@ -186,15 +186,20 @@ fn names(connection: &Connection, after: &str, limit: i64) -> rusqlite::Result<V
         .collect()
 }
 
-fn drop_space(connection: &mut Connection, name: &SpaceName) -> rusqlite::Result<bool> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let Some(space) = Space::load(&transaction, name)? else {
+fn drop_space(connection: &mut Connection, name: &SpaceName) -> Result<bool> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed("drop_space"))?;
+    let Some(space) = Space::load(&transaction, name).map_err(failed("drop_space"))? else {
         return Ok(false);
     };
-    transaction
-        .prepare_cached("DELETE FROM space WHERE space_id = ?1")?
-        .execute([space.row_id])?;
-    space::discard(&transaction, space.incarnation)?;
-    transaction.commit()?;
+    let remove = || {
+        transaction
+            .prepare_cached("DELETE FROM space WHERE space_id = ?1")?
+            .execute([space.row_id])?;
+        space::discard(&transaction, space.incarnation)
+    };
+    remove().map_err(failed("drop_space"))?;
+    space::commit(transaction, "drop_space")?;
     Ok(true)
 }

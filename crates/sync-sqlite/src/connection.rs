@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -58,11 +59,7 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
         // Rare, large checkpoints: a page of the file is then written once for many transactions.
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        let cache_kib = if role == Role::Writer {
-            64_000
-        } else {
-            16_000
-        };
+        let cache_kib = if role == Role::Writer { 64_000 } else { 16_000 };
         connection.pragma_update(None, "cache_size", -cache_kib)?;
     }
     if role == Role::Reader {
@@ -145,6 +142,27 @@ pub(crate) fn foreign(contents: Contents, operation: &'static str) -> Error {
         .during(operation)
 }
 
+/// Whether this user may read the file, and write to its directory.
+///
+/// Asked without opening it: closing a file gives up every POSIX lock that the process holds on it,
+/// those of its other connections to the database among them.
+#[cfg(unix)]
+fn access(path: &Path) -> (bool, bool) {
+    use rustix::fs::{Access, access};
+
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().unwrap_or(&path);
+    (
+        access(&path, Access::READ_OK).is_ok(),
+        access(directory, Access::WRITE_OK).is_ok(),
+    )
+}
+
+#[cfg(not(unix))]
+fn access(path: &Path) -> (bool, bool) {
+    (fs::File::open(path).is_ok(), false)
+}
+
 /// Says more of an error where SQLite said no more than that it could not open a file.
 pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
     if *error.kind() != ErrorKind::NotFound {
@@ -154,15 +172,21 @@ pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
     let Ok(found) = fs::metadata(path) else {
         return error.with_message(path.display().to_string());
     };
+    let (readable, directory_writable) = access(path);
     let (kind, message) = if found.is_dir() {
         (ErrorKind::Foreign, "is a directory")
-    } else if fs::File::open(path).is_err() {
+    } else if !readable {
         (ErrorKind::Denied, "may not be read by this user")
-    } else {
+    } else if !directory_writable {
         // The log needs two files beside the database, also for reading.
         (
             ErrorKind::ReadOnly,
             "cannot be opened, because its directory cannot be written to",
+        )
+    } else {
+        (
+            ErrorKind::Unavailable,
+            "cannot be opened, nor the files of its log; the process may have too many files open",
         )
     };
     let operation = error.operation().unwrap_or("connect");
@@ -171,4 +195,36 @@ pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
         .with_source(error)
         .of_backend(NAME)
         .during(operation)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use pollster::block_on;
+    use sync_core::Backend;
+
+    use super::*;
+    use crate::SqliteBackend;
+
+    /// The locks that processes hold on the file.
+    fn locks(config: &SqliteConfig) -> usize {
+        let inode = format!(":{} ", fs::metadata(config.path()).unwrap().ino());
+        let all = fs::read_to_string("/proc/locks").unwrap();
+        all.lines().filter(|line| line.contains(&inode)).count()
+    }
+
+    #[test]
+    fn explaining_an_error_leaves_the_locks_of_the_other_connections_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = SqliteConfig::new(dir.path().join("a.db"));
+        let _ = block_on(SqliteBackend::migrate(&config)).unwrap();
+        let connection = open(&config, Role::Reader).unwrap();
+        contents(&connection).unwrap();
+        assert!(locks(&config) > 0, "an open connection holds a lock");
+
+        let error = explain(&config, Error::new(ErrorKind::NotFound));
+        assert!(locks(&config) > 0, "{error}");
+    }
 }

@@ -6,7 +6,12 @@ use crate::NAME;
 /// The one place where an error of SQLite becomes one of ours.
 pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
+        // The last is what SQLite says after it has lost the race for the log's locks for seconds.
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => ErrorKind::Busy,
         Some(ErrorCode::ReadOnly) => ErrorKind::ReadOnly,
         Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
             ErrorKind::Denied
@@ -58,6 +63,7 @@ mod tests {
             (ffi::SQLITE_BUSY, ErrorKind::Busy, Retry::Later),
             (ffi::SQLITE_BUSY_SNAPSHOT, ErrorKind::Busy, Retry::Later),
             (ffi::SQLITE_LOCKED, ErrorKind::Busy, Retry::Later),
+            (ffi::SQLITE_PROTOCOL, ErrorKind::Busy, Retry::Later),
             (ffi::SQLITE_READONLY, ErrorKind::ReadOnly, Retry::Never),
             (
                 ffi::SQLITE_READONLY_DBMOVED,

@@ -33,8 +33,9 @@ struct Shared {
     queue: Receiver<Job>,
     /// Threads that run or are being started.
     started: AtomicUsize,
-    /// Threads that wait for a job.
-    idle: AtomicUsize,
+    /// Jobs that wait or run. Counted apart from the queue, because of a job that has just left it
+    /// nobody could say whether its thread still passes for idle.
+    jobs: AtomicUsize,
 }
 
 impl Pool {
@@ -46,7 +47,7 @@ impl Pool {
             role,
             queue,
             started: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
+            jobs: AtomicUsize::new(0),
         };
         Self {
             shared: Arc::new(shared),
@@ -56,20 +57,25 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a connection. The work is done also when the future is dropped.
+    /// Runs `work` on a connection. A write is done also when the future is dropped; a read that
+    /// has not begun then is not: callers that give up and ask again must not queue up work.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
+        let role = self.shared.role;
         self.submit(Box::new(move |connection| {
+            if role == Role::Reader && answer.is_canceled() {
+                return;
+            }
             // Nobody may be waiting any more.
             let _ = answer.send(connection.and_then(work));
         }));
         answered.await.unwrap_or_else(|_| {
             // The work panicked.
-            let kind = match self.shared.role {
+            let kind = match role {
                 Role::Reader => ErrorKind::Failed,
                 Role::Writer | Role::Migrator => ErrorKind::UnknownOutcome,
             };
@@ -87,12 +93,13 @@ impl Pool {
     }
 
     fn submit(&self, job: Job) {
+        let jobs_now = self.shared.jobs.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(jobs) = &self.jobs {
             // Sending fails only without receiver, and `shared` holds one.
             let _ = jobs.send(job);
         }
-        let wanted = self.shared.queue.len() > self.shared.idle.load(Ordering::SeqCst);
-        if wanted && self.shared.started.load(Ordering::SeqCst) < self.most {
+        let started = self.shared.started.load(Ordering::SeqCst);
+        if started < jobs_now.min(self.most) {
             self.start_thread();
         }
     }
@@ -121,6 +128,7 @@ impl Pool {
             return;
         }
         for job in self.shared.queue.try_iter() {
+            self.shared.jobs.fetch_sub(1, Ordering::SeqCst);
             let message = format!("no thread could be started: {source}");
             job(Err(Error::new(ErrorKind::Failed)
                 .with_message(message)
@@ -159,10 +167,7 @@ impl Shared {
     fn work(&self) {
         let mut connection = None;
         loop {
-            self.idle.fetch_add(1, Ordering::SeqCst);
-            let job = self.queue.recv();
-            self.idle.fetch_sub(1, Ordering::SeqCst);
-            let Ok(job) = job else { return };
+            let Ok(job) = self.queue.recv() else { return };
             let finished =
                 panic::catch_unwind(AssertUnwindSafe(|| match self.connect(&mut connection) {
                     Ok(connection) => job(Ok(connection)),
@@ -171,6 +176,7 @@ impl Shared {
             // A connection that a job leaves inside a transaction, or leaves by a panic, is not
             // used again.
             connection = connection.filter(|c| finished.is_ok() && c.is_autocommit());
+            self.jobs.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -182,5 +188,48 @@ impl Shared {
         connection
             .as_mut()
             .ok_or_else(|| Error::new(ErrorKind::Closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Waker};
+
+    use pollster::block_on;
+
+    use super::*;
+
+    /// Whether work of a pool of one is done whose future was dropped while it waited.
+    fn done_for_nobody(role: Role) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let config = SqliteConfig::new(dir.path().join("a.db"));
+        drop(connection::open(&config, Role::Migrator).unwrap());
+        let pool = Pool::new(config, role, 1);
+        let (go, wait) = unbounded::<()>();
+        pool.spawn(move |_| wait.recv().unwrap());
+        let done = Arc::new(AtomicBool::new(false));
+        {
+            let done = Arc::clone(&done);
+            let dropped = pool.run("test", move |_| {
+                done.store(true, Ordering::SeqCst);
+                Ok(())
+            });
+            assert!(
+                pin!(dropped)
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        }
+        go.send(()).unwrap();
+        block_on(pool.run("test", |_| Ok(()))).unwrap();
+        done.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn writes_are_done_and_reads_are_not_where_nobody_waits_any_more() {
+        assert!(done_for_nobody(Role::Writer));
+        assert!(!done_for_nobody(Role::Reader));
     }
 }

@@ -17,25 +17,37 @@ pub(crate) const NOTIFY_DELAY: Duration = Duration::from_millis(250);
 
 /// The events that wake `changed`, one for each space, shared by all handles of a backend.
 #[derive(Default)]
-pub(crate) struct Signals(Mutex<HashMap<SpaceName, Weak<Event>>>);
+pub(crate) struct Signals(Mutex<Events>);
+
+#[derive(Default)]
+struct Events {
+    of: HashMap<SpaceName, Weak<Event>>,
+    /// The number of events at which those without a handle are looked for.
+    clean_at: usize,
+}
 
 impl Signals {
     /// The event of `space`.
     pub(crate) fn of(&self, space: &SpaceName) -> Arc<Event> {
         let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = events.get(space).and_then(Weak::upgrade) {
+        if let Some(event) = events.of.get(space).and_then(Weak::upgrade) {
             return event;
         }
-        events.retain(|_, event| event.strong_count() > 0);
+        // Only when there are twice as many as were left the last time: opening a space costs the
+        // same however many are open.
+        if events.of.len() >= events.clean_at {
+            events.of.retain(|_, event| event.strong_count() > 0);
+            events.clean_at = 2 * events.of.len().max(8);
+        }
         let event = Arc::new(Event::new());
-        events.insert(space.clone(), Arc::downgrade(&event));
+        events.of.insert(space.clone(), Arc::downgrade(&event));
         event
     }
 
     fn notify_all(&self) {
         let events: Vec<_> = {
             let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            events.values().filter_map(Weak::upgrade).collect()
+            events.of.values().filter_map(Weak::upgrade).collect()
         };
         for event in events {
             event.notify(usize::MAX);
@@ -158,5 +170,24 @@ impl Watched {
             .wait_timeout_while(state, POLL, |state| !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         !state.closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_without_a_handle_are_forgotten_and_the_others_kept() {
+        let signals = Signals::default();
+        let space = |n: u32| SpaceName::new(&n.to_string()).unwrap();
+        let kept: Vec<_> = (0..20).map(|n| signals.of(&space(n))).collect();
+        for n in 20..1_000 {
+            let _ = signals.of(&space(n));
+        }
+        assert!(signals.0.lock().unwrap().of.len() <= 2 * 2 * kept.len());
+        for (n, event) in (0..).zip(&kept) {
+            assert!(Arc::ptr_eq(event, &signals.of(&space(n))), "space {n}");
+        }
     }
 }

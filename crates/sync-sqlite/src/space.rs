@@ -1,8 +1,9 @@
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use sync_core::{Durability, Epoch, Error, ErrorKind, Result, Seq, SpaceName, Stats};
 
+use crate::NAME;
 use crate::columns::position;
 use crate::error::{corrupt, failed};
 
@@ -150,12 +151,73 @@ impl Space {
     }
 }
 
+/// Begins a transaction that writes to the space called `name`.
+///
+/// The space's row says so on the disk before the first one that is not synced: a crash that takes
+/// that one must not take the sign of it as well.
+pub(crate) fn begin<'c>(
+    connection: &'c Connection,
+    name: &SpaceName,
+    durability: Durability,
+) -> rusqlite::Result<(Transaction<'c>, Option<Space>)> {
+    loop {
+        let transaction = immediate(connection)?;
+        let space = Space::load(&transaction, name)?;
+        // A space that is lost whole comes back under another epoch.
+        let marked = space.as_ref().is_none_or(|space| space.boot.is_some());
+        if marked || durability == Durability::Machine {
+            return Ok((transaction, space));
+        }
+        transaction.rollback()?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let marked = mark(connection, name);
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        marked?;
+    }
+}
+
+/// Commits. Where SQLite could not write, nobody can say whether a later recovery finds the
+/// transaction whole in the log; where it says why it refused, nothing was written.
+pub(crate) fn commit(transaction: Transaction<'_>, operation: &'static str) -> Result<()> {
+    transaction.commit().map_err(|source| {
+        let error = failed(operation)(source);
+        match error.kind() {
+            ErrorKind::Busy | ErrorKind::Full | ErrorKind::ReadOnly => error,
+            _ => Error::new(ErrorKind::UnknownOutcome)
+                .with_source(error)
+                .of_backend(NAME)
+                .during(operation),
+        }
+    })
+}
+
+fn mark(connection: &Connection, name: &SpaceName) -> rusqlite::Result<()> {
+    let transaction = immediate(connection)?;
+    transaction
+        .prepare_cached("UPDATE space SET boot = ?2 WHERE name = ?1 AND boot IS NULL")?
+        .execute(params![name.as_str(), *BOOT])?;
+    transaction.commit()
+}
+
+/// Not checked at compile time, because it may have to begin twice; SQLite refuses to nest them.
+fn immediate(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+}
+
 /// Leaves an incarnation's rows to the sweep.
 pub(crate) fn discard(connection: &Connection, incarnation: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO garbage (incarnation) VALUES (?1)")?
         .execute([incarnation])
         .map(drop)
+}
+
+/// A counter after `gone` of what it counts went. One that is too low for that is damaged, and must
+/// not be written back as a number that nobody can read.
+pub(crate) fn less(counter: u64, gone: u64) -> Result<u64> {
+    counter.checked_sub(gone).ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt).with_message("a counter is lower than what it counts")
+    })
 }
 
 fn next_incarnation(connection: &Connection) -> rusqlite::Result<i64> {

@@ -28,18 +28,20 @@ pub(crate) fn list(
     after: Option<&StateKey>,
     limit: Limit,
 ) -> rusqlite::Result<Batch<StateEntry, StateKey>> {
-    // Keys are text in SQLite's BINARY collation, which compares their UTF-8 bytes.
+    // Keys are text in SQLite's BINARY collation, which compares their UTF-8 bytes. One bound,
+    // because of two SQLite would begin at the first and read up to the second.
+    let after = after.map_or("", StateKey::as_str);
+    let (from, skipped) = if after < prefix {
+        (prefix, 0)
+    } else {
+        (after, 1)
+    };
     let mut statement = connection.prepare_cached(
         "SELECT key, value FROM state
-         WHERE incarnation = ?1 AND key >= ?2 AND key > ?3 ORDER BY key LIMIT ?4",
+         WHERE incarnation = ?1 AND key >= ?2 ORDER BY key LIMIT ?3",
     )?;
-    let after = after.map_or("", StateKey::as_str);
-    let mut rows = statement.query(params![
-        space.incarnation,
-        prefix,
-        after,
-        limit_plus_one(limit)
-    ])?;
+    let limit_rows = limit_plus_one(limit).saturating_add(skipped);
+    let mut rows = statement.query(params![space.incarnation, from, limit_rows])?;
     let mut items: Vec<StateEntry> = Vec::new();
     let mut budget = Budget::new(limit.max_bytes());
     while let Some(row) = rows.next()? {

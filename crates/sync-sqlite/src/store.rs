@@ -12,7 +12,7 @@ use sync_core::{
 use crate::backend::Inner;
 use crate::digests::Digested;
 use crate::error::{failed, named};
-use crate::space::Space;
+use crate::space::{self, Space};
 use crate::{NAME, apply, check, feed, scan, state, sweep};
 
 /// A handle on one space of a database file. A clone is another reference to the same handle.
@@ -290,16 +290,14 @@ impl SyncStore for SqliteStore {
     async fn new_epoch(&self) -> Result<Option<Epoch>> {
         let name = self.space.clone();
         self.write("new_epoch", move |connection, inner| {
-            let transaction = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
+            let begun = space::begin(connection, &name, inner.config.durability)
                 .map_err(failed("new_epoch"))?;
-            let Some(mut space) = Space::load(&transaction, &name).map_err(failed("new_epoch"))?
-            else {
+            let (transaction, Some(mut space)) = begun else {
                 return Ok(None);
             };
             space.epoch = Epoch::random()?;
             space.save(&transaction, inner.config.durability)?;
-            transaction.commit().map_err(failed("new_epoch"))?;
+            space::commit(transaction, "new_epoch")?;
             Ok(Some(space.epoch))
         })
         .await

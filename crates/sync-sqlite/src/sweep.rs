@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use sync_core::{Durability, Result, Seq, SpaceName, Swept};
 
 use crate::error::failed;
-use crate::space::Space;
+use crate::space;
 
 /// Rows of one piece: a few milliseconds in which a page waits.
 pub(crate) const PIECE: usize = 1_000;
@@ -68,32 +68,32 @@ fn sweep_in(transaction: &Transaction<'_>, rows: i64) -> rusqlite::Result<u64> {
 
 /// Raises the floor to `up_to`, or to the head where that is lower; `None` without a space.
 pub(crate) fn raise_floor(
-    connection: &mut Connection,
+    connection: &Connection,
     name: &SpaceName,
     durability: Durability,
     up_to: Seq,
 ) -> Result<Option<Seq>> {
-    let transaction = begin(connection)?;
-    let Some(mut space) = Space::load(&transaction, name).map_err(failed("prune"))? else {
+    let begun = space::begin(connection, name, durability).map_err(failed("prune"))?;
+    let (transaction, Some(mut space)) = begun else {
         return Ok(None);
     };
     let floor = space.floor.max(up_to.min(space.head));
     if floor > space.floor {
         space.floor = floor;
         space.save(&transaction, durability)?;
-        transaction.commit().map_err(failed("prune"))?;
+        space::commit(transaction, "prune")?;
     }
     Ok(Some(floor))
 }
 
 /// Drops tombstones at or below the floor: one transaction of at most [`PIECE`], and how many.
 pub(crate) fn prune_piece(
-    connection: &mut Connection,
+    connection: &Connection,
     name: &SpaceName,
     durability: Durability,
 ) -> Result<u64> {
-    let transaction = begin(connection)?;
-    let Some(mut space) = Space::load(&transaction, name).map_err(failed("prune"))? else {
+    let begun = space::begin(connection, name, durability).map_err(failed("prune"))?;
+    let (transaction, Some(mut space)) = begun else {
         return Ok(0);
     };
     if space.tombstones == 0 {
@@ -114,15 +114,9 @@ pub(crate) fn prune_piece(
     };
     let dropped = drop().map_err(failed("prune"))? as u64;
     if dropped > 0 {
-        space.tombstones -= dropped;
+        space.tombstones = space::less(space.tombstones, dropped)?;
         space.save(&transaction, durability)?;
-        transaction.commit().map_err(failed("prune"))?;
+        space::commit(transaction, "prune")?;
     }
     Ok(dropped)
-}
-
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>> {
-    connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed("prune"))
 }

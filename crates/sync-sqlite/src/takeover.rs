@@ -19,7 +19,7 @@ use crate::apply::boundary;
 use crate::connection::{self, Contents, Role};
 use crate::error::failed;
 use crate::pool::Pool;
-use crate::{NAME, SqliteConfig, migrate};
+use crate::{NAME, SqliteConfig, migrate, space};
 
 /// Takes over the database of the deployed system, MDIP's mediator: its operations become rows
 /// and its cursors state of one space.
@@ -166,7 +166,7 @@ impl Takeover {
         let import = Import::new(&transaction, &self.config, &self.space)?;
         let report = import.all(&deployed, &old, &self.reading)?;
         boundary(&self.config, "commit")?;
-        transaction.commit().map_err(failed("takeover"))?;
+        space::commit(transaction, "takeover")?;
         self.log(&report);
         Ok(report)
     }
@@ -194,7 +194,7 @@ impl Takeover {
             .put_away(&transaction)
             .map_err(failed("takeover"))?;
         boundary(&self.config, "commit")?;
-        transaction.commit().map_err(failed("takeover"))?;
+        space::commit(transaction, "takeover")?;
         boundary(&self.config, "wal")?;
         if let Err(error) = migrate::switch_to_wal(connection) {
             tracing::warn!(backend = NAME, %error, "the write-ahead log is off until the next migration");

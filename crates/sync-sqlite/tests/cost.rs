@@ -1,6 +1,10 @@
 //! Opening, reading at the head, and a reset cost the same in a small and in a large space.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -134,6 +138,38 @@ fn opening_and_reset_cost_the_same_with_1_000_and_with_200_000_rows() {
         ran(2) > 0 && ran(3) > 0 && ran(5) > 3,
         "statements were not counted"
     );
+}
+
+#[test]
+fn a_page_of_state_costs_the_same_wherever_it_begins() {
+    const KEYS: u32 = 1_000;
+    let dir = tempfile::tempdir().unwrap();
+    let work = Work::default();
+    let config = filled(dir.path(), 1).count_work(work.clone());
+    let backend = block_on(SqliteBackend::connect(config)).unwrap();
+    let store = block_on(backend.open(&space())).unwrap();
+    for prefix in ["a", "b", "c"] {
+        let keys = (0..KEYS).map(|n| StateKey::new(&format!("{prefix}{n:04}")).unwrap());
+        let page = keys.fold(Page::new(), |page, key| page.set(key, "value"));
+        let _ = block_on(store.apply(page)).unwrap();
+    }
+    let steps = |prefix: &str, after: Option<&str>| {
+        let after = after.map(|key| StateKey::new(key).unwrap());
+        let _ = work.take();
+        let page = block_on(store.list(prefix, after.as_ref(), Limit::rows(10))).unwrap();
+        assert_eq!(page.items.len(), 10);
+        let first = after.map_or_else(|| format!("{prefix}0000"), |_| format!("{prefix}0901"));
+        assert_eq!(page.items[0].key.as_str(), first);
+        work.take().values().map(|cost| cost.steps).sum::<u64>()
+    };
+    let first = steps("a", None);
+    for (what, steps) in [
+        ("behind other keys", steps("c", None)),
+        ("late in the walk", steps("a", Some("a0900"))),
+        ("late, behind other keys", steps("c", Some("c0900"))),
+    ] {
+        assert!(steps < 2 * first, "{what}: {steps} steps, {first} at first");
+    }
 }
 
 /// Two instructions of SQLite's machine go over a whole table in one step. The list of tables is

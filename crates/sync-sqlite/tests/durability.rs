@@ -1,7 +1,12 @@
 //! What a reboot may have taken, and how readers hear of it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
+use std::fs;
 use std::path::Path;
 
 use pollster::block_on;
@@ -88,4 +93,44 @@ fn a_reboot_means_nothing_where_every_page_was_synced() {
     let _ = block_on(store.put(operation(3))).unwrap();
     let page = block_on(store.feed(cursor, Limit::rows(10), Payloads::Skip)).unwrap();
     assert_eq!(page.entries.len(), 1);
+}
+
+/// The log without its last transaction, as a crash may leave it where nothing was synced.
+fn without_the_last_transaction(log: &[u8]) -> &[u8] {
+    const HEADER: usize = 32;
+    const FRAME: usize = 24 + 8_192;
+    let frames = log[HEADER..].chunks_exact(FRAME);
+    // The second number of a frame is not 0 in the last one of a transaction.
+    let ends: Vec<usize> = frames
+        .enumerate()
+        .filter(|(_, frame)| frame[4..8] != [0; 4])
+        .map(|(n, _)| HEADER + (n + 1) * FRAME)
+        .collect();
+    &log[..ends.iter().rev().nth(1).copied().unwrap_or(0)]
+}
+
+#[test]
+fn the_first_page_without_sync_may_be_lost_but_not_that_there_was_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = open(&path, Durability::Machine);
+    let _ = block_on(store.put(operation(1))).unwrap();
+    drop(store);
+
+    let store = open(&path, Durability::Process);
+    let _ = block_on(store.put(operation(2))).unwrap();
+    let cursor = head_cursor(&store);
+    let copy = folder.path().join("copy.db");
+    fs::copy(&path, &copy).unwrap();
+    let log = fs::read(folder.path().join("a.db-wal")).unwrap();
+    let left = without_the_last_transaction(&log);
+    fs::write(folder.path().join("copy.db-wal"), left).unwrap();
+    reboot(&copy);
+
+    let store = open(&copy, Durability::Process);
+    assert_eq!(block_on(store.stats()).unwrap().total, 1, "nothing is lost");
+    let _ = block_on(store.put(operation(3))).unwrap();
+    let error = block_on(store.feed(cursor, Limit::rows(1), Payloads::Skip)).unwrap_err();
+    let epoch = block_on(store.stats()).unwrap().epoch;
+    assert_eq!(error.kind(), &ErrorKind::WrongEpoch { current: epoch });
 }

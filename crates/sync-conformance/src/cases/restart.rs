@@ -286,6 +286,13 @@ pub(crate) fn the_last_seq_is_minted_and_one_more_is_refused<H: Harness>(
     ensure_eq!(applied.totals().ordered, 1, "orders set at the last seq");
     drop(space);
     let space = db.space()?;
+    // Nor does a replay, also where no tombstone ever was.
+    let other = db.connect()?.open("other")?;
+    let _ = other.apply(page_of(0..3))?;
+    db.database.set_head(&space_name("other"), Seq::MAX)?;
+    let applied = other.apply(page_of(0..3))?;
+    ensure_eq!(applied.totals().unchanged, 3, "a replay at the last seq");
+    drop(other);
     let seqs: Vec<u64> = space
         .entries(FeedCursor::Beginning, Limit::rows(1))?
         .iter()

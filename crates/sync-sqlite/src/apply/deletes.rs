@@ -9,6 +9,7 @@ use sync_core::{
 use super::Writing;
 use super::look_up::WholeRow;
 use crate::error::failed;
+use crate::space;
 
 impl Writing<'_> {
     pub(super) fn lift(&mut self, id: OpId) -> Result<LiftOutcome> {
@@ -82,8 +83,8 @@ impl Writing<'_> {
             .and_then(|mut delete| delete.execute([row.rid]))
             .map_err(failed("apply"))?;
         let space = self.space_mut()?;
-        space.total -= 1;
-        space.ordered -= u64::from(row.sync_order.is_some());
+        space.total = space::less(space.total, 1)?;
+        space.ordered = space::less(space.ordered, u64::from(row.sync_order.is_some()))?;
         self.add_tombstone(id, Some(row.ts), row.object.as_ref(), reason, source_seq)
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::params;
 use sync_core::rules::{self, Policy, Record, Standing};
 use sync_core::{
-    Backfill, BackfillOutcome, Digest, Error, ErrorKind, Object, Operation, Result, SyncOrder,
+    Backfill, BackfillOutcome, Digest, Error, ErrorKind, Object, Operation, Result, Seq, SyncOrder,
     TombstoneReason, UpsertOutcome,
 };
 
@@ -25,8 +25,11 @@ impl Writing<'_> {
         };
         // Without tombstones the insert itself tells whether the id is present, which saves the
         // look-up while new operations come, and costs it once when they stop being new.
-        let tombstones = self.space_mut()?.tombstones > 0;
-        if !tombstones && !self.expect_present && self.insert(operation, input.digest)? {
+        // After the last seq only the look-up can tell what needs none.
+        let space = self.space_mut()?;
+        let (tombstones, full) = (space.tombstones > 0, space.head == Seq::MAX);
+        let insert_first = !tombstones && !full && !self.expect_present;
+        if insert_first && self.insert(operation, input.digest)? {
             return Ok(UpsertOutcome::Inserted);
         }
         let present = self.find(operation.id).map_err(failed("apply"))?;

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use pollster::block_on;
 use sync_core::{
-    Backend, Error, ErrorKind, Limit, Result, Retry, SpaceName, SyncStore, SyncStoreExt, TimeRange,
+    Backend, Delete, Error, ErrorKind, Limit, Page, Result, Retry, Seq, SpaceName, SyncStore,
+    SyncStoreExt, TimeRange, TombstoneReason,
 };
 use sync_sqlite::rusqlite::Connection;
 use sync_sqlite::{SqliteBackend, SqliteConfig, SqliteStore};
 
-use crate::{filled, open, page, position};
+use crate::{filled, open, operation, page, position};
 
 /// The names and contents of a directory.
 fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
@@ -256,4 +257,29 @@ fn verify_names_damage_inside_the_file() {
     let store = open(&config);
     assert!(block_on(store.verify()).unwrap().is_clean());
     assert_eq!(position(&store), 100);
+}
+
+#[test]
+fn a_counter_that_is_too_low_is_reported_and_not_made_worse() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = filled(&dir.path().join("a.db"), 3);
+    let store = open(&config);
+    let delete = |n| Page::new().delete(Delete::new(operation(n).id, TombstoneReason::Removed));
+    let _ = block_on(store.apply(delete(0))).unwrap();
+    let set = |counter: &str, value: i64| {
+        let connection = Connection::open(config.path()).unwrap();
+        connection
+            .execute(&format!("UPDATE space SET {counter} = ?1"), [value])
+            .unwrap();
+    };
+    set("total", 0);
+    let error = block_on(store.apply(delete(1))).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Corrupt, "{error:?}");
+    assert_eq!(block_on(store.stats()).unwrap().total, 0);
+    set("total", 2);
+    let _ = block_on(store.apply(delete(1))).unwrap();
+    set("tombstones", 1);
+    let error = block_on(store.prune(Seq::MAX)).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Corrupt, "{error:?}");
+    assert_eq!(block_on(store.stats()).unwrap().tombstones, 1);
 }
