@@ -1,8 +1,7 @@
 //! The digests of a page's operations, computed beside the thread that writes.
 //!
-//! Hashing an operation of a kilobyte takes about a fifth of the time that inserting it takes. A
-//! second thread runs ahead of the writer, which never waits for it: what is not there yet, the
-//! writer hashes by itself.
+//! Next to inserting an operation of a kilobyte, hashing it is no small matter. A second thread runs
+//! ahead of the writer, which never waits for it: what is not there yet, the writer hashes by itself.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

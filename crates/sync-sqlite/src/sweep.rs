@@ -6,7 +6,7 @@ use sync_core::{Durability, Result, Seq, SpaceName, Swept};
 use crate::error::failed;
 use crate::space;
 
-/// Rows of one piece: a few milliseconds in which a page waits.
+/// Rows of one piece, which a page may have to wait for.
 pub(crate) const PIECE: usize = 1_000;
 
 /// Whether an incarnation waits to be swept.
