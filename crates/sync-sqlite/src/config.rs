@@ -21,6 +21,7 @@ pub struct SqliteConfig {
     pub(crate) durability: Durability,
     pub(crate) busy_timeout: Duration,
     pub(crate) readers: usize,
+    pub(crate) cache_kib: usize,
     pub(crate) read_only: bool,
     #[cfg(feature = "fault-injection")]
     pub(crate) on_boundary: Option<crate::fault::Hook>,
@@ -36,6 +37,7 @@ impl SqliteConfig {
             durability: Durability::Machine,
             busy_timeout: Duration::from_secs(5),
             readers: 4,
+            cache_kib: 64_000,
             read_only: false,
             #[cfg(feature = "fault-injection")]
             on_boundary: None,
@@ -65,6 +67,13 @@ impl SqliteConfig {
     /// Default: 4; 0 means 1.
     pub fn readers(mut self, readers: usize) -> Self {
         self.readers = readers.max(1);
+        self
+    }
+
+    /// How much of the file the writing connection keeps in memory, in KiB; each connection for
+    /// reading keeps a quarter of that. Default: 64,000; 0 means 1.
+    pub fn cache_kib(mut self, cache_kib: usize) -> Self {
+        self.cache_kib = cache_kib.max(1);
         self
     }
 
@@ -104,6 +113,7 @@ impl fmt::Debug for SqliteConfig {
             .field("durability", &self.durability)
             .field("busy_timeout", &self.busy_timeout)
             .field("readers", &self.readers)
+            .field("cache_kib", &self.cache_kib)
             .field("read_only", &self.read_only)
             .finish_non_exhaustive()
     }

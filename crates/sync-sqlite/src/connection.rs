@@ -59,7 +59,8 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
         // Rare, large checkpoints: a page of the file is then written once for many transactions.
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        let cache_kib = if role == Role::Writer { 64_000 } else { 16_000 };
+        let part = if role == Role::Writer { 1 } else { 4 };
+        let cache_kib = i64::try_from(config.cache_kib.div_ceil(part)).unwrap_or(i64::MAX);
         connection.pragma_update(None, "cache_size", -cache_kib)?;
     }
     if role == Role::Reader {

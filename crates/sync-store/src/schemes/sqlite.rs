@@ -4,7 +4,7 @@ use sync_sqlite::SqliteConfig;
 use crate::options::Options;
 use crate::url::{StoreUrl, decode, error};
 
-const OPTIONS: [&str; 4] = ["durability", "busy_timeout", "readers", "mode"];
+const OPTIONS: [&str; 5] = ["durability", "busy_timeout", "readers", "cache_kib", "mode"];
 
 /// `sqlite:PATH`, with the options named above.
 pub(crate) fn config(url: StoreUrl) -> Result<SqliteConfig> {
@@ -22,6 +22,9 @@ pub(crate) fn config(url: StoreUrl) -> Result<SqliteConfig> {
     }
     if let Some(readers) = options.count("readers")? {
         config = config.readers(readers);
+    }
+    if let Some(cache_kib) = options.count("cache_kib")? {
+        config = config.cache_kib(cache_kib);
     }
     if let Some(read_only) = options.choice("mode", &[("rw", false), ("ro", true)])? {
         config = config.read_only(read_only);
@@ -103,11 +106,12 @@ mod tests {
 
     #[test]
     fn every_option_reaches_the_configuration() {
-        let url = "sqlite:x?durability=normal&busy_timeout=1500ms&readers=7&mode=ro";
+        let url = "sqlite:x?durability=normal&busy_timeout=1500ms&readers=7&cache_kib=2000&mode=ro";
         let expected = SqliteConfig::new("x")
             .durability(Durability::Process)
             .busy_timeout(std::time::Duration::from_millis(1500))
             .readers(7)
+            .cache_kib(2000)
             .read_only(true);
         assert_eq!(format!("{:?}", read(url).unwrap()), format!("{expected:?}"));
         let defaults = read("sqlite:x?durability=full&mode=rw").unwrap();
@@ -129,7 +133,7 @@ mod tests {
             ("sqlite:x?readers=0", "a whole number from 1"),
             (
                 "sqlite:x?cache=shared",
-                "not an option of sqlite; accepted are durability, busy_timeout, readers, mode",
+                "not an option of sqlite; accepted are durability, busy_timeout, readers, cache_kib, mode",
             ),
         ] {
             let error = read(url).unwrap_err().to_string();
