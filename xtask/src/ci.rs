@@ -67,7 +67,7 @@ impl Step {
             }
             Self::Clippy => "no warning in any target with all features",
             Self::Features => {
-                "the facade builds without warning with each feature alone, none and all"
+                "crates with features build without warning with each alone, none and all"
             }
             Self::Doc => "the documentation builds without warning",
             Self::Package => "every publishable crate packages and builds from its package",

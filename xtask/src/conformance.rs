@@ -19,6 +19,7 @@ use xshell::{Shell, cmd};
 
 use crate::backend::BackendName;
 use crate::problems::conclude;
+use crate::services::{Options, Services};
 use crate::workspace::{Package, Workspace};
 
 use controls::Controls;
@@ -46,6 +47,8 @@ pub(crate) struct Args {
     /// Run the suite against deliberately broken stores instead, and show which fails which case
     #[arg(long, conflicts_with = "backends")]
     controls: bool,
+    #[command(flatten)]
+    servers: Options,
 }
 
 /// What a person may write where a backend is expected.
@@ -79,7 +82,8 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<(
         run_controls(shell, workspace, &output, filter)
     } else {
         let backends = select(workspace, &args.backends)?;
-        run_backends(shell, workspace, &output, &backends, filter)
+        let services = Services::ensure(workspace, &backends, &args.servers)?;
+        run_backends(shell, workspace, &output, &services, &backends, filter)
     }
 }
 
@@ -87,17 +91,19 @@ fn run_backends(
     shell: &Shell,
     workspace: &Workspace,
     output: &Output,
+    services: &Services,
     backends: &[BackendName],
     filter: Option<&str>,
 ) -> Result<()> {
     let mut problems = Vec::new();
     for backend in backends {
         let package = backend.require(workspace)?;
-        if let Err(error) = run_test(shell, package, TEST, output, filter) {
+        if let Err(error) = run_test(shell, package, TEST, output, Some(services), filter) {
             problems.push(format!("{backend}: {error:#}"));
         }
     }
-    let table = output.table(backends)?;
+    let mut table = output.table(backends)?;
+    table.name_servers(services);
     println!("\n{table}");
     problems.extend(table.problems());
     conclude(&problems)
@@ -111,7 +117,7 @@ fn run_controls(
 ) -> Result<()> {
     let package = workspace.require(SUITE)?;
     let mut problems = Vec::new();
-    if let Err(error) = run_test(shell, package, CONTROLS, output, filter) {
+    if let Err(error) = run_test(shell, package, CONTROLS, output, None, filter) {
         problems.push(format!("{error:#}"));
     }
     match output.controls() {
@@ -133,6 +139,7 @@ fn run_test(
     package: &Package,
     test: &str,
     output: &Output,
+    services: Option<&Services>,
     filter: Option<&str>,
 ) -> Result<()> {
     let target = package.require_target("test", test)?;
@@ -147,6 +154,7 @@ fn run_test(
         "cargo test --package {name} {features...} --test {test} -- {filter...}"
     )
     .env(TABLE_VARIABLE, output.folder())
+    .envs(services.into_iter().flat_map(Services::environment))
     .run()?;
     Ok(())
 }

@@ -6,6 +6,7 @@ mod ci;
 mod conformance;
 mod migrate;
 mod problems;
+mod services;
 mod test;
 mod workspace;
 
@@ -28,9 +29,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run every test of the workspace, then print the conformance table
-    Test,
+    Test(services::Options),
     /// Run the conformance suite and print the table of cases by backends
     Conformance(conformance::Args),
+    /// Start and stop the databases that tests need
+    Services(services::Args),
     /// Bring a store to the current schema, or look after the migrations themselves
     Migrate(migrate::Args),
     /// Run a backend's throughput benchmark
@@ -54,8 +57,9 @@ fn run(cli: Cli) -> Result<()> {
     let workspace = Workspace::load(&shell)?;
     shell.change_dir(workspace.root());
     match cli.command {
-        Command::Test => test::run(&shell, &workspace),
+        Command::Test(options) => test::run(&shell, &workspace, &options),
         Command::Conformance(args) => conformance::run(&shell, &workspace, &args),
+        Command::Services(args) => services::run(&workspace, &args),
         Command::Migrate(args) => migrate::run(&shell, &workspace, &args),
         Command::Bench(args) => bench::run(&shell, &workspace, &args),
         Command::Ci(args) => ci::run(&shell, &workspace, &args),

@@ -11,11 +11,14 @@ use xshell::{Cmd, Shell, cmd};
 use crate::backend::BackendName;
 use crate::conformance::{self, Output};
 use crate::problems::conclude;
+use crate::services::{Options, Services};
 use crate::workspace::Workspace;
 
 use tally::Tally;
 
-pub(crate) fn run(shell: &Shell, workspace: &Workspace) -> Result<()> {
+pub(crate) fn run(shell: &Shell, workspace: &Workspace, options: &Options) -> Result<()> {
+    let backends = BackendName::present(workspace);
+    let services = Services::ensure(workspace, &backends, options)?;
     let output = Output::fresh(shell, workspace)?;
     let mut tally = Tally::default();
     let mut problems = Vec::new();
@@ -28,7 +31,8 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace) -> Result<()> {
         shell,
         "cargo test --workspace --exclude xtask --all-features --no-fail-fast"
     )
-    .env(variable, folder);
+    .env(variable, folder)
+    .envs(services.environment());
     let own = cmd!(shell, "cargo test --package xtask --no-fail-fast");
     for command in [everything, own] {
         println!("\n$ {command}");
@@ -37,8 +41,8 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace) -> Result<()> {
         }
     }
 
-    let backends = BackendName::present(workspace);
-    let table = output.table(&backends)?;
+    let mut table = output.table(&backends)?;
+    table.name_servers(&services);
     problems.extend(table.problems());
     problems.extend(tally.problems());
 

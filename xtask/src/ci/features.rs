@@ -1,4 +1,4 @@
-//! The facade's features, each alone, and what may stand in whose dependency tree.
+//! Features, each alone, and what may stand in whose dependency tree.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,30 @@ use crate::workspace::{Package, Workspace};
 const CORE: &str = "sync-core";
 const FACADE: &str = "sync-store";
 const SUITE: &str = "sync-conformance";
+const ENGINE: &str = "sync-engine";
+const MDIP: &str = "sync-mdip";
+
+/// Crates whose features are each built alone.
+const SELECTIVE: &[&str] = &[FACADE, MDIP];
 
 /// Crates that bring an async runtime.
 const RUNTIMES: &[&str] = &["tokio", "async-std", "smol", "async-executor", "async-io"];
 
-/// The facade without warnings for each selection of features. Through clippy, because `cargo check`
-/// succeeds in spite of warnings, and clippy's builds are there already.
+/// No warning for each selection of features. Through clippy, because `cargo check` succeeds in
+/// spite of warnings, and clippy's builds are there already.
 pub(super) fn check_builds(shell: &Shell, workspace: &Workspace) -> Result<()> {
-    let Some(facade) = workspace.package(FACADE) else {
-        println!("{FACADE} is not in this workspace yet");
-        return Ok(());
-    };
     let mut problems = Vec::new();
-    for selection in selections(facade) {
-        let options = ["--package", FACADE, "--no-default-features"];
-        if let Err(error) = cmd!(
-            shell,
-            "cargo clippy {options...} {selection...} -- -D warnings"
-        )
-        .run()
-        {
-            problems.push(error.to_string());
+    for name in SELECTIVE {
+        for selection in selections(workspace.require(name)?) {
+            let options = ["--package", name, "--no-default-features"];
+            if let Err(error) = cmd!(
+                shell,
+                "cargo clippy {options...} {selection...} -- -D warnings"
+            )
+            .run()
+            {
+                problems.push(error.to_string());
+            }
         }
     }
     conclude(&problems)
@@ -53,12 +56,14 @@ fn selections(facade: &Package) -> Vec<Vec<String>> {
 /// What each crate may not bring with it, and does.
 pub(super) fn check_trees(shell: &Shell, workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
-    for name in [CORE, SUITE] {
-        if workspace.package(name).is_some() {
-            let tree = tree(shell, name, &["--all-features"])?;
-            problems.extend(found(name, &tree, &everything()));
-        }
+    for name in [CORE, SUITE, ENGINE, MDIP] {
+        let tree = tree(shell, name, &["--all-features"])?;
+        problems.extend(found(name, &tree, &everything()));
     }
+    // What reads records needs neither the engine nor a network.
+    let pure = tree(shell, MDIP, &["--no-default-features"])?;
+    let impure = [ENGINE, "ureq", "tiny_http"].map(str::to_owned);
+    problems.extend(found("sync-mdip without features", &pure, &impure));
     for backend in BackendName::present(workspace) {
         let name = backend.package_name();
         let tree = tree(shell, &name, &["--all-features"])?;

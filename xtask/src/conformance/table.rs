@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::backend::BackendName;
+use crate::services::Services;
 
 use super::record::{CaseId, Outcome, Record, parse_lines};
 
@@ -17,6 +18,8 @@ pub(crate) struct Table {
     columns: BTreeSet<Column>,
     cases: BTreeMap<(CaseId, String), BTreeMap<Column, Outcome>>,
     millis: BTreeMap<Column, u64>,
+    /// The server behind a column, by the column's rank.
+    servers: BTreeMap<usize, String>,
 }
 
 /// A backend, or one of its configurations: `sqlite`, `sqlite-normal`. Those of one backend stand
@@ -76,6 +79,7 @@ impl Table {
             columns,
             cases: BTreeMap::new(),
             millis: BTreeMap::new(),
+            servers: BTreeMap::new(),
         }
     }
 
@@ -100,6 +104,15 @@ impl Table {
         }
         self.columns.insert(column);
         Ok(())
+    }
+
+    /// Says which servers the backends ran on.
+    pub(crate) fn name_servers(&mut self, services: &Services) {
+        for (rank, backend) in (0..).zip(BackendName::ALL) {
+            if let Some(version) = services.version(backend) {
+                self.servers.insert(rank, version.to_owned());
+            }
+        }
     }
 
     /// Everything that keeps this table from being a success.
@@ -198,9 +211,11 @@ impl fmt::Display for Table {
                 missing,
             } = self.totals(column);
             let millis = self.millis.get(column).copied().unwrap_or_default();
+            let server = self.servers.get(&column.rank);
+            let server = server.map_or_else(String::new, |server| format!(" on {server}"));
             writeln!(
                 f,
-                "{}: {passed} passed, {failed} failed, {unsupported} not applicable, \
+                "{}{server}: {passed} passed, {failed} failed, {unsupported} not applicable, \
                  {missing} missing; {}.{:03} s in cases",
                 column.name,
                 millis / 1000,
