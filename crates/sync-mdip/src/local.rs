@@ -24,13 +24,18 @@ pub enum Scope {
 /// operation says where that copy was seen, and is `local` for whatever a Gatekeeper accepted from
 /// its own clients.
 pub fn scope(record: &Record) -> Option<Scope> {
-    (record.kind() == Kind::Create).then(|| {
-        if record.registry() == Some(LOCAL) {
-            Scope::Local
+    (record.kind() == Kind::Create).then(|| Scope::of_registry(record.registry()))
+}
+
+impl Scope {
+    /// The scope of a DID by the `mdip.registry` of its create.
+    pub(crate) fn of_registry(registry: Option<&str>) -> Self {
+        if registry == Some(LOCAL) {
+            Self::Local
         } else {
-            Scope::Public
+            Self::Public
         }
-    })
+    }
 }
 
 /// What becomes of an operation that a source exports.

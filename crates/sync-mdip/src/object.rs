@@ -10,8 +10,13 @@ const PREFIX: [u8; 5] = [0x01, 0x80, 0x04, 0x12, 0x20];
 
 /// The content id of `json` in base58btc.
 pub(crate) fn cid(json: &[u8]) -> String {
+    cid_of_digest(&Sha256::digest(json))
+}
+
+/// The content id of the JSON whose SHA-256 is `digest`.
+pub(crate) fn cid_of_digest(digest: &[u8]) -> String {
     let mut bytes = PREFIX.to_vec();
-    bytes.extend_from_slice(&Sha256::digest(json));
+    bytes.extend_from_slice(digest);
     format!("z{}", bs58::encode(bytes).into_string())
 }
 

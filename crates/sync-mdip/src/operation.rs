@@ -214,3 +214,21 @@ pub fn to_operation(raw: &[u8], sync_order: Option<SyncOrder>) -> Result<Operati
     record.verify_content()?;
     Ok(record.into_operation(sync_order))
 }
+
+/// Reads a record that was kept under `id`, as the deployed system's database keeps them, and
+/// answers the row that a store keeps.
+///
+/// The time is the record's own by this crate's rules, whatever the database has beside it.
+/// [`HashMismatch`](Invalid::HashMismatch) also where `id` is not the id of the record.
+pub fn to_operation_of(
+    id: OpId,
+    raw: &[u8],
+    sync_order: Option<SyncOrder>,
+) -> Result<Operation, Invalid> {
+    let operation = to_operation(raw, sync_order)?;
+    if operation.id == id {
+        Ok(operation)
+    } else {
+        Err(Invalid::HashMismatch)
+    }
+}

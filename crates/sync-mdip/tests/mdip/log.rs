@@ -2,12 +2,11 @@
 //! itself shows.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write as _;
 
 use sync_mdip::{Kind, PublicKey, Record, Verified, object, to_operation};
 
 use crate::respell::respell;
-use crate::{capture, generate};
+use crate::{capture, generate, say};
 
 /// One operation in a log, under the DID that the log names.
 pub(crate) struct Entry {
@@ -117,16 +116,10 @@ pub(crate) fn captured() -> Option<Vec<Entry>> {
     Some(changes.map(entry).collect())
 }
 
-/// Past the harness, which hides what a passing test prints.
-fn say(line: &str) {
-    let line = format!("{line}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-}
-
 #[test]
 fn every_operation_of_a_generated_log_verifies_by_the_keys_the_log_shows() {
-    let count = follow(&generate::log(1, 300));
-    assert_eq!(count.operations, 300);
+    let count = follow(&generate::log(1, 2000));
+    assert_eq!(count.operations, 2000);
     assert!(
         count.by_own_key > 0 && count.by_version > 0 && count.by_controller > 0,
         "{count:?}"

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use sync_core::{OpId, SyncOrder, limits};
-use sync_mdip::{Invalid, JsonError, Kind, Record, object, to_operation};
+use sync_mdip::{Invalid, JsonError, Kind, Record, object, to_operation, to_operation_of};
 
 use crate::generate;
 
@@ -237,4 +237,18 @@ fn the_object_of_a_did_is_what_follows_its_last_colon() {
         longest.as_bytes()
     );
     assert_eq!(object::of_did("z3v8"), Err(Invalid::Did));
+}
+
+#[test]
+fn a_kept_operation_is_read_by_the_same_rules_and_only_under_its_own_id() {
+    let raw = generate::agent(&generate::key(&mut fastrand::Rng::with_seed(9)), "TBTC");
+    let order = SyncOrder::new(7);
+    let expected = to_operation(raw.as_bytes(), order).unwrap();
+    let kept = to_operation_of(expected.id, raw.as_bytes(), order).unwrap();
+    assert_eq!(kept, expected);
+    let other = to_operation_of(OpId::new([7; 32]), raw.as_bytes(), order);
+    assert_eq!(other, Err(Invalid::HashMismatch));
+    let forged = raw.replace("TBTC", "TESS");
+    let forged = to_operation_of(expected.id, forged.as_bytes(), order);
+    assert_eq!(forged, Err(Invalid::HashMismatch));
 }
