@@ -5,7 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use sync_store::SpaceName;
 
 use crate::commands::{
-    dump, load, migrate, new_epoch, prune, reject, reset, revive, status, tombstones, verify,
+    demo, dump, generate, hydrate, invalid, load, migrate, new_epoch, prune, reject, reset, revive,
+    status, tombstones, verify,
 };
 use crate::failure::{Failure, Result};
 
@@ -37,7 +38,7 @@ pub(crate) struct Global {
     /// The space [default: default]
     #[arg(long, value_name = "NAME", env = "SYNC_NODE_SPACE", global = true)]
     pub(crate) space: Option<SpaceName>,
-    /// A TOML file with the keys store and space
+    /// A TOML file with the keys store and space, and a table [hydrate]
     #[arg(long, value_name = "FILE", env = "SYNC_NODE_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// Print one JSON document on standard output and nothing else
@@ -48,6 +49,14 @@ pub(crate) struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Shows the whole job: a generated log, a store filled from it, killed and resumed, and compared
+    Demo(demo::Args),
+    /// Makes a log of signed operations, as a Gatekeeper's answers, of any length
+    Generate(generate::Args),
+    /// Fills a space from a Gatekeeper, or from a file of captured answers
+    Hydrate(hydrate::Args),
+    /// Lists records of the source that are no operations, and why
+    Invalid(invalid::Args),
     /// Shows counts, head, floor, epoch, state, fingerprint, and what the backend promises
     ///
     /// Of every space, unless one is named by --space, the environment or the file.

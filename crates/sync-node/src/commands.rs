@@ -1,6 +1,10 @@
 //! One file for each command. A command reads its arguments, works on the store, and reports.
 
+pub(crate) mod demo;
 pub(crate) mod dump;
+pub(crate) mod generate;
+pub(crate) mod hydrate;
+pub(crate) mod invalid;
 pub(crate) mod load;
 pub(crate) mod migrate;
 pub(crate) mod new_epoch;
@@ -21,6 +25,10 @@ use crate::settings::Settings;
 pub(crate) async fn run(cli: Cli) -> Result<Report> {
     let settings = Settings::of(cli.global)?;
     match cli.command {
+        Command::Demo(args) => demo::run(args, &settings).await,
+        Command::Generate(args) => generate::run(args, &settings),
+        Command::Hydrate(args) => hydrate::run(args, &settings).await,
+        Command::Invalid(args) => invalid::run(args, &settings).await,
         Command::Status(args) => status::run(args, &settings).await,
         Command::Verify(args) => verify::run(args, &settings).await,
         Command::Dump(args) => dump::run(args, &settings).await,

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, de};
+
 /// A length of time in whole seconds, written with a unit: `45s`, `30m`, `12h`, `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seconds(pub(crate) u64);
@@ -23,6 +25,13 @@ impl FromStr for Seconds {
             .and_then(|(_, seconds)| number.checked_mul(*seconds))
             .map(Self)
             .ok_or(WANTED)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 

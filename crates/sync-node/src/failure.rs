@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use serde::Serialize;
+use sync_engine::SourceErrorKind;
 use sync_store::{Error, ErrorKind, Retry};
 
 /// The exit codes. Scripts depend on them.
@@ -99,6 +100,13 @@ impl Failure {
         serde_json::to_string(&document).unwrap_or_else(|error| error.to_string())
     }
 
+    /// The failure on one line, for a person.
+    pub(crate) fn to_line(&self) -> String {
+        let parts: Vec<_> = std::iter::once(&self.message).chain(&self.causes).collect();
+        let parts: Vec<_> = parts.into_iter().map(String::as_str).collect();
+        parts.join(": ")
+    }
+
     /// The failure for a person, without a newline at the end.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("error: {}", self.message);
@@ -135,6 +143,54 @@ impl From<Error> for Failure {
             causes: causes(error.source()),
             ..Self::new(exit, kind(error.kind()), error.to_string())
         }
+    }
+}
+
+impl From<sync_engine::Error> for Failure {
+    fn from(error: sync_engine::Error) -> Self {
+        use sync_engine::ErrorKind as Kind;
+
+        let exit = if error.is_retryable() {
+            Exit::Retryable
+        } else {
+            Exit::Failed
+        };
+        let name = match (error.store_error(), error.source_error(), error.kind()) {
+            (Some(error), _, _) => kind(error.kind()),
+            (_, Some(error), _) => source_kind(error.kind()),
+            (_, _, Kind::SourceShrank { .. }) => "sourceShrank",
+            (_, _, Kind::OtherSource { .. }) => "otherSource",
+            (_, _, Kind::NotAdvancing) => "sourceProtocol",
+            (_, _, Kind::State { .. }) => "refused",
+            _ => "failed",
+        };
+        let failure = Self {
+            causes: causes(error.source()),
+            ..Self::new(exit, name, error.to_string())
+        };
+        match error.kind() {
+            Kind::SourceShrank { .. } => failure.and(
+                "nothing was changed here; --accept-shrunk-source begins anew with what it holds",
+            ),
+            Kind::OtherSource { .. } => failure.and(
+                "a space has one source: fill another --space, or name this one with --source-name \
+                 where it is the same",
+            ),
+            _ => failure,
+        }
+    }
+}
+
+/// The name in JSON of a source's error. Scripts depend on them.
+fn source_kind(kind: SourceErrorKind) -> &'static str {
+    match kind {
+        SourceErrorKind::Unavailable => "unavailable",
+        SourceErrorKind::Timeout => "timeout",
+        SourceErrorKind::Refused => "sourceRefused",
+        SourceErrorKind::Protocol => "sourceProtocol",
+        SourceErrorKind::Missing => "sourceMissing",
+        SourceErrorKind::Io => "io",
+        _ => "failed",
     }
 }
 

@@ -8,10 +8,12 @@ mod duration;
 mod failure;
 mod fingerprint;
 mod marks;
+mod output;
 mod progress;
 mod report;
 mod session;
 mod settings;
+mod stop;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,16 @@
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
+
+/// How often a line is written where standard error is not a terminal.
+pub(crate) const LINES: Duration = Duration::from_secs(10);
+/// Cells of a bar.
+const CELLS: u64 = 24;
 
 /// A count on standard error: redrawn in place on a terminal, a line now and then elsewhere.
 pub(crate) struct Progress {
     what: &'static str,
-    terminal: bool,
-    last: Instant,
-    drawn: bool,
+    place: Place,
 }
 
 impl Progress {
@@ -14,33 +18,147 @@ impl Progress {
     pub(crate) fn new(what: &'static str) -> Self {
         Self {
             what,
-            terminal: io::stderr().is_terminal(),
-            last: Instant::now(),
-            drawn: false,
+            place: Place::new(Duration::from_secs(1), LINES),
         }
     }
 
     /// Shows the count, unless it was shown a moment ago.
     pub(crate) fn at(&mut self, count: u64) {
-        let pause = Duration::from_secs(if self.terminal { 1 } else { 10 });
-        if self.last.elapsed() < pause {
-            return;
-        }
-        self.last = Instant::now();
-        if self.terminal {
-            self.drawn = true;
-            show(&format!("\r{count} {}", self.what));
-        } else {
-            show(&format!("{count} {}\n", self.what));
+        if self.place.is_due().is_some() {
+            self.place.write(&format!("{count} {}", self.what));
         }
     }
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.drawn {
+/// A bar on standard error for work in phases: redrawn in place on a terminal, a line now and then
+/// elsewhere.
+pub(crate) struct Bar {
+    place: Place,
+    /// What was shown last: a line that says the same is not written again.
+    shown: Option<Step>,
+}
+
+/// Where the work stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) phase: &'static str,
+    /// How far the phase is, of how much, where that is known.
+    pub(crate) part: Option<(u64, u64)>,
+    /// Records of all phases.
+    pub(crate) count: u64,
+}
+
+impl Bar {
+    /// A bar that writes a line every `lines` where it is not redrawn.
+    pub(crate) fn new(lines: Duration) -> Self {
+        Self {
+            place: Place::new(Duration::from_millis(100), lines),
+            shown: None,
+        }
+    }
+
+    /// Shows the step, unless one was shown a moment ago, or it is the one that was shown last.
+    pub(crate) fn at(&mut self, step: Step) {
+        if self.shown.is_some_and(|shown| shown.says(&step)) {
+            return;
+        }
+        let Some(since) = self.place.is_due() else {
+            return;
+        };
+        let before = self.shown.map_or(0, |shown| shown.count);
+        let rate = per_second(step.count.saturating_sub(before), since);
+        self.place.write(&step.line(self.place.terminal, rate));
+        self.shown = Some(step);
+    }
+
+    /// Takes the bar away, so that something else can be said. It comes back when it is next due.
+    pub(crate) fn clear(&mut self) {
+        self.place.clear();
+    }
+}
+
+impl Step {
+    /// Whether `later` says nothing new: at the end of a part only repetitions are counted.
+    fn says(&self, later: &Self) -> bool {
+        let is_at_end = later.part.is_some_and(|(at, of)| at >= of);
+        self.phase == later.phase
+            && self.part == later.part
+            && (self.count == later.count || is_at_end)
+    }
+
+    fn line(&self, bar: bool, rate: u64) -> String {
+        let Self { phase, part, count } = self;
+        let mut line = format!("{phase:<9}");
+        if let Some((at, of)) = part.filter(|(_, of)| *of > 0) {
+            let at = at.min(of);
+            if bar {
+                let full = at.saturating_mul(CELLS) / of;
+                let cell = |n| if n < full { '#' } else { '.' };
+                line.push_str(" [");
+                line.extend((0..CELLS).map(cell));
+                line.push(']');
+            }
+            let _ = write!(line, " {:>3} %", at.saturating_mul(100) / of);
+        }
+        let _ = write!(line, "  {count} records, {rate}/s");
+        line
+    }
+}
+
+/// `count` in `time`, for each second.
+pub(crate) fn per_second(count: u64, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    count.saturating_mul(1_000) / millis
+}
+
+/// Standard error, and when it was last written to.
+struct Place {
+    terminal: bool,
+    pause: Duration,
+    last: Instant,
+    drawn: bool,
+}
+
+impl Place {
+    fn new(redraw: Duration, lines: Duration) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self {
+            terminal,
+            pause: if terminal { redraw } else { lines },
+            last: Instant::now(),
+            drawn: false,
+        }
+    }
+
+    /// The time since the last writing, where it is time for the next.
+    fn is_due(&mut self) -> Option<Duration> {
+        let since = self.last.elapsed();
+        if since < self.pause {
+            return None;
+        }
+        self.last = Instant::now();
+        Some(since)
+    }
+
+    fn write(&mut self, line: &str) {
+        if self.terminal {
+            self.drawn = true;
+            show(&format!("\r{line}\x1b[K"));
+        } else {
+            show(&format!("{line}\n"));
+        }
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
             show("\r\x1b[K");
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -49,7 +167,60 @@ pub(crate) fn note(text: &str) {
     show(&format!("note: {text}\n"));
 }
 
+/// Takes away what another process drew on the terminal's line.
+pub(crate) fn clear_line() {
+    if io::stderr().is_terminal() {
+        show("\r\x1b[K");
+    }
+}
+
 /// Writes to standard error. That nobody reads it is no reason to fail.
-fn show(text: &str) {
+pub(crate) fn show(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_its_phase_its_part_where_that_is_known_and_its_rate() {
+        let step = |part| Step {
+            phase: "changes",
+            part,
+            count: 1_200,
+        };
+        for (part, line, bar) in [
+            (
+                None,
+                "changes    1200 records, 40/s",
+                "changes    1200 records, 40/s",
+            ),
+            (
+                Some((0, 0)),
+                "changes    1200 records, 40/s",
+                "changes    1200 records, 40/s",
+            ),
+            (
+                Some((1, 3)),
+                "changes    33 %  1200 records, 40/s",
+                "changes   [########................]  33 %  1200 records, 40/s",
+            ),
+            (
+                Some((9, 3)),
+                "changes   100 %  1200 records, 40/s",
+                "changes   [########################] 100 %  1200 records, 40/s",
+            ),
+        ] {
+            assert_eq!(step(part).line(false, 40), line);
+            assert_eq!(step(part).line(true, 40), bar);
+        }
+    }
+
+    #[test]
+    fn a_rate_is_per_second_whatever_the_time() {
+        assert_eq!(per_second(500, Duration::from_millis(250)), 2_000);
+        assert_eq!(per_second(500, Duration::from_secs(10)), 50);
+        assert_eq!(per_second(500, Duration::ZERO), 500_000);
+    }
 }

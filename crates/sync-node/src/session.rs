@@ -12,7 +12,7 @@ pub(crate) struct Session {
 
 /// Connects to the store, which has to be there.
 pub(crate) async fn connect(settings: &Settings) -> Result<AnyBackend> {
-    let connected = sync_store::connect(&settings.store).await;
+    let connected = sync_store::connect(settings.store()?).await;
     connected.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::from(error).and("`sync-node migrate` creates it"),
         _ => error.into(),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use sync_store::SpaceName;
 
 use crate::cli::Global;
+use crate::commands::hydrate;
 use crate::failure::{Failure, Result};
 
 /// The space that is meant where none is named.
@@ -11,12 +12,14 @@ const DEFAULT_SPACE: &str = "default";
 
 /// Where the store is and which space is meant, after flags, environment and file.
 pub(crate) struct Settings {
-    /// The store's URL. Never printed: it may hold a password.
-    pub(crate) store: String,
+    /// The store's URL, where one was named. Never printed: it may hold a password.
+    store: Option<String>,
     /// The space, where one was named anywhere.
     pub(crate) named_space: Option<SpaceName>,
     /// Whether standard output belongs to one JSON document.
     pub(crate) json: bool,
+    /// What the file says of `hydrate`.
+    pub(crate) hydrate: hydrate::Table,
 }
 
 #[derive(Default, Deserialize)]
@@ -24,6 +27,8 @@ pub(crate) struct Settings {
 struct File {
     store: Option<String>,
     space: Option<String>,
+    #[serde(default)]
+    hydrate: hydrate::Table,
 }
 
 impl Settings {
@@ -33,12 +38,6 @@ impl Settings {
             Some(path) => read(path)?,
             None => File::default(),
         };
-        let store = global.store.or(file.store).ok_or_else(|| {
-            Failure::usage(
-                "no store is named: give --store URL, set SYNC_NODE_STORE, or write store = \"URL\" \
-                 into the file of --config",
-            )
-        })?;
         let in_file = || {
             let parse = |name: String| name.parse::<SpaceName>();
             file.space.map(parse).transpose().map_err(|error| {
@@ -50,9 +49,20 @@ impl Settings {
             None => in_file()?,
         };
         Ok(Self {
-            store,
+            store: global.store.or(file.store),
             named_space,
             json: global.json,
+            hydrate: file.hydrate,
+        })
+    }
+
+    /// The URL of the store a command works on.
+    pub(crate) fn store(&self) -> Result<&str> {
+        self.store.as_deref().ok_or_else(|| {
+            Failure::usage(
+                "no store is named: give --store URL, set SYNC_NODE_STORE, or write store = \"URL\" \
+                 into the file of --config",
+            )
         })
     }
 
@@ -81,7 +91,7 @@ fn read(path: &Path) -> Result<File> {
         let what = error.message();
         // A value of the wrong type would be repeated.
         let what = match what.split_once("invalid type") {
-            Some(_) => "store and space are strings",
+            Some(_) => "the value has another type than its key; store, space and from are strings",
             None => what,
         };
         Failure::usage(format!("configuration file {shown}, line {line}: {what}"))

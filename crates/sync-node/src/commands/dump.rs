@@ -1,5 +1,5 @@
 use std::io::{self, BufReader, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -7,10 +7,11 @@ use sync_store::{
     AnyStore, ErrorKind, FeedCursor, FeedEntry, FeedKind, Known, Limit, Operation, Payloads, Seq,
     StateKey, SyncState, SyncStore, TimeRange,
 };
-use tempfile::{NamedTempFile, SpooledTempFile};
+use tempfile::SpooledTempFile;
 
 use crate::dump::{Counts, LOCAL_STATE, PayloadForm, Tombstone, Writer};
 use crate::failure::{Failure, Result};
+use crate::output::Output;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::session::Session;
@@ -77,14 +78,12 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
         writer.finish().map_err(output_failed)?;
         return Report::new(&(), String::new());
     };
-    let target = target(path)?;
-    let file = BufWriter::new(temporary(&target)?);
-    let (writer, counts) = write(&args, &session, Writer::new(file, args.payload_form())).await?;
+    let output = Output::create(path, "dump")?;
+    let writer = Writer::new(output.writer(), args.payload_form());
+    let (writer, counts) = write(&args, &session, writer).await?;
     let bytes = writer.bytes();
-    let file = writer
-        .finish()
-        .and_then(|file| file.into_inner().map_err(Into::into));
-    keep(file.map_err(output_failed)?, &target)?;
+    writer.finish().map_err(output_failed)?;
+    output.keep()?;
     let document = Document {
         space: session.space.as_str(),
         file: path.display().to_string(),
@@ -95,46 +94,6 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     };
     let text = document.to_text(args.all);
     Report::new(&document, text)
-}
-
-/// The file that a dump named `path` takes the place of: behind symbolic links, and never a device,
-/// a pipe or a socket, which a file would replace.
-fn target(path: &Path) -> Result<PathBuf> {
-    let Ok(found) = std::fs::metadata(path) else {
-        return Ok(path.to_owned());
-    };
-    if !found.is_file() {
-        return Err(Failure::usage(format!(
-            "--output {}: is there, and is not a file; without --output the dump goes to standard \
-             output",
-            path.display()
-        )));
-    }
-    std::fs::canonicalize(path).map_err(|error| Failure::io(path.display(), error))
-}
-
-/// A file next to `path`, which is gone when the command fails.
-fn temporary(path: &Path) -> Result<NamedTempFile> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".sync-node-dump-");
-    // As `File::create` would: the umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-        .tempfile_in(directory)
-        .map_err(|error| Failure::io(format!("a file in {}", directory.display()), error))
-}
-
-/// Puts the complete file in its place.
-fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
-    let failed = |error| Failure::io(path.display(), error);
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 fn output_failed(error: io::Error) -> Failure {

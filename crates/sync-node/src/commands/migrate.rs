@@ -2,8 +2,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use sync_store::sqlite::{Takeover, TakeoverReport};
-use sync_store::{SpaceName, StateKey};
+use sync_mdip::{Invalid, Record};
+use sync_store::sqlite::{LegacyRow, RefusedReason, Takeover, TakeoverReport};
+use sync_store::{Operation, SpaceName, StateKey};
 
 use crate::confirm::confirm;
 use crate::failure::Result;
@@ -44,25 +45,25 @@ struct TakeoverDocument<'a> {
 
 pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     if args.take_over_in_place {
-        let config = sync_store::sqlite_config(&settings.store)?;
+        let config = sync_store::sqlite_config(settings.store()?)?;
         confirm(
             args.yes,
             "rename the deployed tables, so that the old program no longer starts",
         )?;
         let space = settings.space()?;
-        let report = Takeover::in_place(config, space.clone()).run().await?;
+        let takeover = Takeover::in_place(config, space.clone());
+        let report = takeover.reading(operation).run().await?;
         return taken_over(&space, &report);
     }
     if let Some(old) = args.take_over {
-        let config = sync_store::sqlite_config(&settings.store)?;
-        sync_store::migrate(&settings.store).await?;
+        let config = sync_store::sqlite_config(settings.store()?)?;
+        sync_store::migrate(settings.store()?).await?;
         let space = settings.space()?;
-        let report = Takeover::from_copy(old, config, space.clone())
-            .run()
-            .await?;
+        let takeover = Takeover::from_copy(old, config, space.clone());
+        let report = takeover.reading(operation).run().await?;
         return taken_over(&space, &report);
     }
-    let migrated = sync_store::migrate(&settings.store).await?;
+    let migrated = sync_store::migrate(settings.store()?).await?;
     let (from, to) = (migrated.from, migrated.to);
     let text = match from {
         0 => format!("created the schema, version {to}\n"),
@@ -70,6 +71,15 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
         from => format!("migrated the schema from version {from} to {to}\n"),
     };
     Report::new(&Document { from, to }, text)
+}
+
+/// A deployed row as hydration would store it: with the object, the time and the canonical payload
+/// that follow from the record, which has to be what its id claims.
+fn operation(row: &LegacyRow<'_>) -> Result<Operation, RefusedReason> {
+    let refused = |why: Invalid| RefusedReason::Unreadable(format!("{}: {why}", why.code()));
+    let record = Record::parse(row.json.as_bytes()).map_err(refused)?;
+    record.verify().map_err(refused)?;
+    Ok(record.into_operation(row.sync_order))
 }
 
 fn taken_over(space: &SpaceName, report: &TakeoverReport) -> Result<Report> {

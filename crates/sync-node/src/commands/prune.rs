@@ -3,7 +3,7 @@ use sync_store::{Pruned, Seq, SyncStore};
 
 use crate::confirm::confirm;
 use crate::duration::Seconds;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::marks::{self, Mark, Marks};
 use crate::report::Report;
 use crate::session::Session;
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Prune up to this seq, whatever its age
     #[arg(long, value_name = "SEQ")]
     up_to: Option<Seq>,
+    /// Do not wait until hydration has backfilled what the space got from a snapshot
+    #[arg(long)]
+    before_backfill: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -46,6 +49,12 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let session = Session::open(settings).await?;
     let space = session.space.as_str();
     let stats = session.stats().await?;
+    if !args.before_backfill && sync_engine::backfill_is_pending(&session.store).await? {
+        return Err(Failure::refused(format!(
+            "the backfill of space {space} is not done, and needs its tombstones: a `sync-node \
+             hydrate` that runs to its end does it; --before-backfill prunes all the same"
+        )));
+    }
     let what = match args.up_to {
         Some(seq) => format!("drop the tombstones of space {space} up to seq {seq}"),
         None => format!(

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use sync_engine::Status;
 use sync_store::{
     AnyBackend, AnyStore, Capabilities, Durability, Limit, SpaceName, StateEntry, SyncState,
     SyncStore, TimeRange,
@@ -19,6 +21,8 @@ const KEYS: usize = 10_000;
 const SPACES: usize = 100;
 /// State entries shown of one space.
 const STATE_SHOWN: usize = 1_000;
+/// How the keys of hydration's own state begin: what they say is shown as the source.
+const SOURCE_STATE: &str = "source.";
 /// The longest state value shown as text, in bytes.
 const TEXT_SHOWN: usize = 128;
 /// How many bytes of any other state value are shown.
@@ -60,6 +64,9 @@ struct Space {
     head: u64,
     floor: u64,
     fingerprint: Option<Keys>,
+    /// Absent where no source ever filled the space.
+    source: Option<Source>,
+    /// All but what the source section says.
     state: Vec<State>,
     /// The space has more state than is shown.
     state_more: bool,
@@ -69,6 +76,24 @@ struct Space {
 struct Keys {
     count: u64,
     hash: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    name: String,
+    epoch: String,
+    phase: &'static str,
+    /// How far the log is read; absent during the snapshot.
+    cursor: Option<u64>,
+    /// Where the snapshot began in the log, or where the backfill ends.
+    checkpoint: Option<u64>,
+    /// How far the backfill is, where one is under way.
+    walked: Option<u64>,
+    held: u64,
+    unordered: u64,
+    /// By reason.
+    invalid: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -135,7 +160,7 @@ impl Space {
         } else {
             None
         };
-        let entries = store.list("", None, Limit::rows(STATE_SHOWN)).await?;
+        let (entries, state_more) = state(store).await?;
         Ok(Self {
             name: store.space().to_string(),
             epoch: stats.epoch.map(|epoch| epoch.to_string()),
@@ -145,9 +170,32 @@ impl Space {
             head: stats.head.value(),
             floor: stats.floor.value(),
             fingerprint,
-            state_more: entries.next.is_some(),
-            state: entries.items.iter().map(State::of).collect(),
+            source: Status::load(store).await?.map(Source::of),
+            state: entries,
+            state_more,
         })
+    }
+}
+
+/// The first entries that are not hydration's own, and whether there are more.
+async fn state(store: &AnyStore) -> Result<(Vec<State>, bool)> {
+    let mut shown = Vec::new();
+    let mut after = None;
+    loop {
+        let batch = store
+            .list("", after.as_ref(), Limit::rows(STATE_SHOWN))
+            .await?;
+        let own = |entry: &&StateEntry| entry.key.as_str().starts_with(SOURCE_STATE);
+        for entry in batch.items.iter().filter(|entry| !own(entry)) {
+            if shown.len() == STATE_SHOWN {
+                return Ok((shown, true));
+            }
+            shown.push(State::of(entry));
+        }
+        after = batch.next;
+        if after.is_none() {
+            return Ok((shown, false));
+        }
     }
 }
 
@@ -169,6 +217,47 @@ async fn fingerprint(store: &AnyStore) -> Result<Keys> {
                 count: fingerprint.count(),
                 hash: fingerprint.to_hex(),
             });
+        }
+    }
+}
+
+impl Source {
+    fn of(status: Status) -> Self {
+        Self {
+            name: status.name,
+            epoch: status.epoch.to_string(),
+            phase: status.phase.name(),
+            cursor: status.cursor.map(u64::from),
+            checkpoint: status.checkpoint.map(u64::from),
+            walked: status.walked.map(u64::from),
+            held: status.held,
+            unordered: status.unordered,
+            invalid: status.invalid,
+        }
+    }
+
+    fn write_text(&self, text: &mut String) {
+        let Self { name, epoch, .. } = self;
+        let _ = writeln!(
+            text,
+            "source       {}\n  epoch      {}\n  phase      {}",
+            name.escape_debug(),
+            epoch.escape_debug(),
+            self.phase
+        );
+        for (name, count) in [
+            ("cursor", self.cursor),
+            ("checkpoint", self.checkpoint),
+            ("walked", self.walked),
+            ("held", Some(self.held)),
+            ("unordered", Some(self.unordered)),
+        ] {
+            if let Some(count) = count {
+                let _ = writeln!(text, "  {name:<10} {count}");
+            }
+        }
+        for (reason, count) in &self.invalid {
+            let _ = writeln!(text, "  invalid    {count} {}", reason.escape_debug());
         }
     }
 }
@@ -243,6 +332,9 @@ impl Space {
         }
         if let Some(Keys { count, hash }) = &self.fingerprint {
             let _ = writeln!(text, "fingerprint  {hash} of {count} keys");
+        }
+        if let Some(source) = &self.source {
+            source.write_text(text);
         }
         for state in &self.state {
             let State { key, bytes, .. } = state;

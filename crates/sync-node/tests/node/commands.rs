@@ -53,6 +53,7 @@ fn status_shows_what_a_space_holds() {
                 {"key": "long", "bytes": 129, "hexPrefix": "78".repeat(16)},
                 {"key": "text", "bytes": 2, "text": "42"},
             ],
+            "source": null,
             "stateMore": false,
         })
     );

@@ -52,12 +52,11 @@ impl Node {
     /// The program in the directory, without a store and without the environment's settings.
     pub(crate) fn bare(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sync-node"));
-        command
-            .current_dir(self.directory())
-            .env_remove("SYNC_NODE_STORE")
-            .env_remove("SYNC_NODE_SPACE")
-            .env_remove("SYNC_NODE_CONFIG")
-            .stdin(Stdio::null());
+        let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("SYNC_NODE_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(name)) {
+            command.env_remove(name);
+        }
+        command.current_dir(self.directory()).stdin(Stdio::null());
         command
     }
 

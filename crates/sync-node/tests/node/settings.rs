@@ -81,11 +81,11 @@ fn a_configuration_file_that_is_not_understood_is_a_usage_error_that_shows_no_va
     for (text, expected) in [
         (
             "stor = 'hunter2'",
-            "unknown field `stor`, expected `store` or `space`",
+            "unknown field `stor`, expected one of `store`, `space`, `hydrate`",
         ),
         ("\nstore = hunter2", "line 2"),
         ("store = 'hunter2\n", "line 1"),
-        ("store = ['hunter2']", "store and space are strings"),
+        ("store = ['hunter2']", "store, space and from are strings"),
         (
             "store = 'memory:'\nspace = 'Hunter2'",
             "space in the configuration file",
@@ -121,7 +121,7 @@ fn a_url_that_cannot_be_used_is_a_usage_error_that_says_what_can() {
         ("mysql://me:hunter2@host", "memory:, sqlite:"),
         (
             "sqlite:x?cache=hunter2",
-            "accepted are durability, busy_timeout, readers, mode",
+            "accepted are durability, busy_timeout, readers, cache_kib, mode",
         ),
         ("sqlite:x?mode=wr", "one of rw, ro"),
         ("hunter2", "not a store URL"),
