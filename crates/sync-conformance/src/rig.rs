@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{Either, poll_fn, select};
 use sync_core::{
-    Applied, Backend, Batch, Capabilities, Epoch, FeedCursor, FeedPage, GetPart, Known, Limit,
-    Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row, Seq, SpaceName, StateEntry,
-    StateKey, Stats, Swept, SyncState, SyncStore, TimeKey, TimeRange,
+    Applied, Backend, Batch, Capabilities, Description, Epoch, FeedCursor, FeedPage, GetPart,
+    Known, Limit, Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row, Seq, SpaceName,
+    StateEntry, StateKey, Stats, Swept, SyncState, SyncStore, TimeKey, TimeRange,
 };
 
 use crate::failure::{Failure, Verdict};
@@ -103,6 +103,10 @@ impl<'h, H: Harness> Connection<'h, H> {
 
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
+    }
+
+    pub(crate) fn describe(&self) -> Result<Description> {
+        self.harness.block_on(self.backend.describe())
     }
 
     pub(crate) fn spaces(&self, after: Option<&SpaceName>, limit: usize) -> Result<Vec<SpaceName>> {

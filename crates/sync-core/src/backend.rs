@@ -28,6 +28,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// What the backend promises.
     fn capabilities(&self) -> Capabilities;
 
+    /// The database behind the connection, and how it is set up. For people: nothing in a program
+    /// should depend on it.
+    ///
+    /// - O(1) in the number of rows, and never a secret.
+    fn describe(&self) -> impl Future<Output = Result<Description>> + Send;
+
     /// A handle on a space, in O(1).
     ///
     /// - Writes nothing: a space that does not exist is created by its first page that writes.
@@ -68,13 +74,27 @@ pub struct Capabilities {
 /// What an answered page survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// Nothing: the data lives as long as the process.
+    /// Nothing: the data lives as long as the process that holds it, which is the program's own, or
+    /// a server that keeps nothing on a disk.
     Memory,
     /// The end of the process, however sudden; not a crash of the machine, after which the next
     /// page begins a new epoch.
     Process,
     /// A crash of the machine.
     Machine,
+}
+
+/// A database, as people look at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Its name and version: `SQLite 3.53.0`, `Valkey 9.1.2`.
+    pub server: String,
+    /// Settings that decide what of an answered page survives, as the database calls them:
+    /// `appendfsync` is `everysec`.
+    pub settings: Vec<(String, String)>,
+    /// How many bytes the database takes in memory or on disk, indexes included, as far as it
+    /// tells. With other things in the same database, an upper bound.
+    pub bytes: Option<u64>,
 }
 
 /// What a migration did.

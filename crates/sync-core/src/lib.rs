@@ -11,6 +11,7 @@ pub mod limits;
 mod name;
 mod operation;
 mod page;
+pub mod plan;
 mod position;
 mod read;
 pub mod rules;
@@ -21,7 +22,7 @@ pub use any::AnyStore;
 pub use applied::{
     Applied, BackfillOutcome, DeleteOutcome, LiftOutcome, SeqRange, Totals, UpsertOutcome,
 };
-pub use backend::{Backend, Capabilities, Durability, Migrated, Swept};
+pub use backend::{Backend, Capabilities, Description, Durability, Migrated, Swept};
 pub use bytes::Bytes;
 pub use cursor::{FeedCursor, OrderKey, TimeKey};
 pub use digest::Digest;

@@ -4,7 +4,9 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sync_core::{Backend, Capabilities, Durability, Migrated, Result, SpaceName, Swept};
+use sync_core::{
+    Backend, Capabilities, Description, Durability, Migrated, Result, SpaceName, Swept,
+};
 
 use crate::boundary::Boundaries;
 use crate::slot::{Slot, lock};
@@ -92,6 +94,13 @@ impl Backend for MemoryBackend {
             multi_process: false,
             notify_delay: Duration::ZERO,
         }
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        Ok(Description {
+            server: "memory of this process".to_owned(),
+            ..Description::default()
+        })
     }
 
     async fn open(&self, space: &SpaceName) -> Result<MemoryStore> {

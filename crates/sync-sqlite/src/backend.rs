@@ -2,7 +2,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use sync_core::{Backend, Capabilities, Error, ErrorKind, Migrated, Result, SpaceName, Swept};
+use sync_core::{
+    Backend, Capabilities, Description, Error, ErrorKind, Migrated, Result, SpaceName, Swept,
+};
 
 use crate::connection::{self, Role};
 use crate::error::failed;
@@ -125,6 +127,11 @@ impl Backend for SqliteBackend {
         }
     }
 
+    async fn describe(&self) -> Result<Description> {
+        let read = |connection: &mut Connection| describe(connection).map_err(failed("describe"));
+        self.inner.readers.run("describe", read).await
+    }
+
     async fn open(&self, space: &SpaceName) -> Result<SqliteStore> {
         Ok(SqliteStore::new(Arc::clone(&self.inner), space.clone()))
     }
@@ -177,6 +184,26 @@ impl Backend for SqliteBackend {
             }
         }
     }
+}
+
+fn describe(connection: &Connection) -> rusqlite::Result<Description> {
+    let setting = |name: &str| {
+        let value = connection.pragma_query_value(None, name, |row| {
+            row.get::<_, String>(0)
+                .or_else(|_| row.get::<_, i64>(0).map(|value| value.to_string()))
+        })?;
+        rusqlite::Result::Ok((name.to_owned(), value))
+    };
+    let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let bytes = u64::from(count("page_count")?) * u64::from(count("page_size")?);
+    Ok(Description {
+        server: format!("SQLite {}", rusqlite::version()),
+        settings: ["journal_mode", "synchronous"]
+            .into_iter()
+            .map(setting)
+            .collect::<rusqlite::Result<_>>()?,
+        bytes: Some(bytes),
+    })
 }
 
 fn names(connection: &Connection, after: &str, limit: i64) -> rusqlite::Result<Vec<String>> {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_core::future::BoxFuture;
-use sync_core::{AnyStore, Backend, Capabilities, Result, SpaceName, Swept};
+use sync_core::{AnyStore, Backend, Capabilities, Description, Result, SpaceName, Swept};
 
 /// A connection to a database of any backend, behind one type.
 ///
@@ -26,6 +26,11 @@ impl AnyBackend {
     /// What the backend promises: [`Backend::capabilities`].
     pub fn capabilities(&self) -> Capabilities {
         self.0.erased_capabilities()
+    }
+
+    /// The database, as people look at it: [`Backend::describe`].
+    pub async fn describe(&self) -> Result<Description> {
+        self.0.erased_describe().await
     }
 
     /// A handle on a space, in O(1), which writes nothing: [`Backend::open`].
@@ -61,6 +66,7 @@ impl fmt::Debug for AnyBackend {
 trait ErasedBackend: Send + Sync {
     fn erased_name(&self) -> &'static str;
     fn erased_capabilities(&self) -> Capabilities;
+    fn erased_describe(&self) -> BoxFuture<'_, Result<Description>>;
     fn erased_open<'a>(&'a self, space: &'a SpaceName) -> BoxFuture<'a, Result<AnyStore>>;
     fn erased_spaces<'a>(
         &'a self,
@@ -78,6 +84,10 @@ impl<B: Backend> ErasedBackend for B {
 
     fn erased_capabilities(&self) -> Capabilities {
         self.capabilities()
+    }
+
+    fn erased_describe(&self) -> BoxFuture<'_, Result<Description>> {
+        Box::pin(self.describe())
     }
 
     fn erased_open<'a>(&'a self, space: &'a SpaceName) -> BoxFuture<'a, Result<AnyStore>> {

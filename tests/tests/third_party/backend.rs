@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use event_listener::Event;
 use sync_core::{
-    Applied, Backend, Batch, Bytes, Capabilities, Durability, Epoch, Error, FeedCursor, FeedPage,
-    GetPart, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row,
-    Seq, SpaceName, StateEntry, StateKey, Stats, Swept, SyncState, SyncStore, TimeKey, TimeRange,
+    Applied, Backend, Batch, Bytes, Capabilities, Description, Durability, Epoch, Error,
+    FeedCursor, FeedPage, GetPart, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads,
+    Pruned, Result, Row, Seq, SpaceName, StateEntry, StateKey, Stats, Swept, SyncState, SyncStore,
+    TimeKey, TimeRange,
 };
 
 use crate::codec::{Change, Record};
@@ -99,6 +100,13 @@ impl Backend for JournalBackend {
             multi_process: false,
             notify_delay: Duration::from_millis(250),
         }
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        Ok(Description {
+            server: "a journal file".to_owned(),
+            ..Description::default()
+        })
     }
 
     async fn open(&self, space: &SpaceName) -> Result<JournalStore> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sync_core::{Backend, Durability};
+use sync_core::Backend;
 
 use crate::data::page_of;
 use crate::failure::{Verdict, ensure, ensure_eq};
@@ -38,13 +38,11 @@ pub(crate) fn declared_capabilities_fit_the_harness<H: Harness>(rig: &Rig<'_, H>
         capabilities.multi_process,
         "whether processes can be tried, which the capability multi_process states"
     );
-    if capabilities.durability == Durability::Memory {
-        ensure!(
-            !processes,
-            "what lives as long as its process cannot be opened by another"
-        );
-    }
     ensure!(!H::Backend::NAME.is_empty(), "a backend without a name");
+    ensure!(
+        !connection.describe()?.server.is_empty(),
+        "a description that names no database"
+    );
     ensure_eq!(
         db.connect()?.capabilities(),
         capabilities,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use event_listener::Event;
 use sync_conformance::{BoundaryHook, Work, WorkMeter};
 use sync_core::{
-    Backend, Capabilities, Durability, Epoch, Migrated, Page, Result, SpaceName, Swept,
+    Backend, Capabilities, Description, Durability, Epoch, Migrated, Page, Result, SpaceName, Swept,
 };
 
 use crate::disk::{Disk, lock};
@@ -119,6 +119,13 @@ impl Backend for Control {
             multi_process: self.0.disk.has(Fault::ProcessesArePromised),
             notify_delay: Duration::from_millis(100),
         }
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        Ok(Description {
+            server: "a broken store".to_owned(),
+            ..Description::default()
+        })
     }
 
     async fn open(&self, space: &SpaceName) -> Result<ControlStore> {

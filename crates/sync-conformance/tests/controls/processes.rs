@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use sync_conformance::{BoundaryHook, Case, Database, Harness, Outcome, Power, run_case_in};
 use sync_core::{
-    Applied, Backend, Batch, Bytes, Capabilities, Epoch, Error, ErrorKind, FeedCursor, FeedPage,
-    GetPart, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Pruned, Result, Row,
-    Seq, SpaceName, StateEntry, StateKey, Stats, Swept, SyncState, SyncStore, TimeKey, TimeRange,
+    Applied, Backend, Batch, Bytes, Capabilities, Description, Epoch, Error, ErrorKind, FeedCursor,
+    FeedPage, GetPart, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Pruned,
+    Result, Row, Seq, SpaceName, StateEntry, StateKey, Stats, Swept, SyncState, SyncStore, TimeKey,
+    TimeRange,
 };
 use sync_sqlite::{Durability, SqliteBackend, SqliteConfig};
 use tempfile::TempDir;
@@ -162,6 +163,10 @@ impl Backend for Layer {
 
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        self.inner.describe().await
     }
 
     async fn open(&self, space: &SpaceName) -> Result<LayerStore> {

@@ -8,10 +8,10 @@ use event_listener::Event;
 use sync_conformance::model::Model;
 use sync_conformance::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power};
 use sync_core::{
-    Applied, Backend, Batch, Bytes, Capabilities, Durability, Epoch, Error, ErrorKind, FeedCursor,
-    FeedPage, GetPart, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Pruned,
-    Result, Row, Seq, SpaceName, StateEntry, StateKey, Stats, Swept, SyncState, SyncStore, TimeKey,
-    TimeRange,
+    Applied, Backend, Batch, Bytes, Capabilities, Description, Durability, Epoch, Error, ErrorKind,
+    FeedCursor, FeedPage, GetPart, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads,
+    Pruned, Result, Row, Seq, SpaceName, StateEntry, StateKey, Stats, Swept, SyncState, SyncStore,
+    TimeKey, TimeRange,
 };
 
 /// What the handles of one database share.
@@ -199,6 +199,13 @@ impl Backend for Toy {
             multi_process: false,
             notify_delay: Duration::from_millis(250),
         }
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        Ok(Description {
+            server: "a toy".to_owned(),
+            ..Description::default()
+        })
     }
 
     async fn open(&self, space: &SpaceName) -> Result<ToyStore> {
