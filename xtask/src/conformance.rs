@@ -82,7 +82,11 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<(
         run_controls(shell, workspace, &output, filter)
     } else {
         let backends = select(workspace, &args.backends)?;
-        let services = Services::ensure(workspace, &backends, &args.servers)?;
+        let mut services = Services::ensure(workspace, &backends, &args.servers)?;
+        // A case that needs them fails; here it is said why.
+        for missing in services.find_programs(workspace)? {
+            eprintln!("{missing}");
+        }
         run_backends(shell, workspace, &output, &services, &backends, filter)
     }
 }
@@ -144,7 +148,8 @@ fn run_test(
 ) -> Result<()> {
     let target = package.require_target("test", test)?;
     let mut features = target.required_features.clone();
-    if package.features.contains_key(FAULT_FEATURE) {
+    let is_there = package.features.contains_key(FAULT_FEATURE);
+    if is_there && !features.iter().any(|feature| feature == FAULT_FEATURE) {
         features.push(FAULT_FEATURE.to_owned());
     }
     let features = (!features.is_empty()).then(|| format!("--features={}", features.join(",")));

@@ -67,9 +67,19 @@ fn migrate(
     };
     shell.create_dir(workspace.target().join("xtask"))?;
     // In the environment, because a URL may hold a password and a command line is public.
-    cmd!(shell, "cargo run --quiet --package {NODE} -- migrate")
-        .env("SYNC_NODE_STORE", url)
-        .run()?;
+    // The node always has the backends that need no server.
+    let features: &[&str] = match backend {
+        BackendName::Memory | BackendName::Sqlite => &[],
+        BackendName::Postgres | BackendName::Redis | BackendName::Mongo => {
+            &["--features", backend.name()]
+        }
+    };
+    cmd!(
+        shell,
+        "cargo run --quiet --package {NODE} {features...} -- migrate"
+    )
+    .env("SYNC_NODE_STORE", url)
+    .run()?;
     Ok(())
 }
 

@@ -4,37 +4,49 @@
 //! there, and stopped when the command ends, is interrupted, or, if it was killed, by the next one.
 
 mod account;
+mod actions;
 mod bson;
+mod cluster;
 mod compose;
+mod containers;
+mod edition;
 mod external;
 mod home;
 mod local;
+mod pooler;
 mod process;
+mod programs;
 mod provider;
 mod run;
 mod server;
 mod settings;
+mod start;
 #[cfg(test)]
 mod tests;
 mod wheel;
 mod wire;
+mod workdir;
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::backend::BackendName;
 use crate::workspace::Workspace;
 
 use compose::Compose;
+use containers::Containers;
+use edition::Edition;
 use home::Home;
 use local::Program;
 use provider::{Answer, Choice, Chosen, Provider, choose};
 use run::{Run, Running};
 use server::Server;
-use wheel::{RELEASES, Release};
+use wheel::Release;
 
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -74,32 +86,50 @@ pub(crate) struct Options {
     /// Where servers come from
     #[arg(long, value_enum, default_value_t)]
     provider: Choice,
-    /// A pinned release to fetch instead of looking elsewhere, one per server: postgres-16 …
-    #[arg(long = "release", value_name = "NAME", value_parser = parse_release, conflicts_with = "provider")]
-    releases: Vec<&'static Release>,
-}
-
-fn parse_release(name: &str) -> Result<&'static Release, String> {
-    Release::find(name).ok_or_else(|| {
-        let names: Vec<_> = RELEASES.iter().map(|release| release.name).collect();
-        format!("expected {}", names.join(", "))
-    })
+    /// A release to use, one per server. Fetched are postgres-18, postgres-16, valkey-9, redis-6.2
+    /// and mongodb-6; others have to be in PATH, like postgres-15. `-pgbouncer` behind one of
+    /// PostgreSQL puts a pooler in front, `-cluster` behind one of Redis or Valkey makes three nodes
+    #[arg(long = "release", value_name = "NAME", value_parser = Edition::parse)]
+    editions: Vec<Edition>,
 }
 
 impl Options {
-    fn release(&self, server: Server) -> Option<&'static Release> {
-        self.releases
+    fn edition(&self, server: Server) -> Option<&Edition> {
+        self.editions
             .iter()
-            .copied()
-            .find(|release| release.server == server)
+            .find(|edition| edition.server == server)
     }
 
     /// What is tried for a server, in this order.
     fn order(&self, server: Server) -> Result<&'static [Provider]> {
-        match self.release(server) {
-            Some(_) => Choice::Fetched.order(),
-            None => self.provider.order(),
+        let Some(edition) = self.edition(server) else {
+            return Ok(self.provider.order());
+        };
+        let Some(choice) = edition.choice(self.provider) else {
+            bail!(
+                "{}: a release is in PATH or, if it is pinned, fetched, and --provider asks for \
+                 another place",
+                edition.name
+            );
+        };
+        Ok(choice.order())
+    }
+
+    /// That each release is asked for once, and of one of these servers.
+    fn check(&self, servers: &[Server]) -> Result<()> {
+        for edition in &self.editions {
+            let (name, server) = (&edition.name, edition.server);
+            ensure!(
+                servers.contains(&server),
+                "--release {name}: nothing here needs {server}"
+            );
+            let rivals = self.editions.iter().filter(|other| other.server == server);
+            ensure!(
+                rivals.count() == 1,
+                "--release {name}: there is one server of {server}, and another release is asked for"
+            );
         }
+        Ok(())
     }
 }
 
@@ -107,123 +137,19 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let home = Home::of(workspace)?;
     run::sweep(&home)?;
     match &args.action {
-        Action::Up { servers, options } => up(workspace, &home, or_all(servers), options),
-        Action::Down { servers } => down(&home, servers),
-        Action::Status => status(&home),
-        Action::Env { servers } => print_environment(&home, servers),
+        Action::Up { servers, options } => actions::up(workspace, &home, servers, options),
+        Action::Down { servers } => actions::down(&home, servers),
+        Action::Status => actions::status(&home),
+        Action::Env { servers } => actions::print_environment(&home, servers),
     }
-}
-
-fn or_all(servers: &[Server]) -> &[Server] {
-    if servers.is_empty() {
-        &Server::ALL
-    } else {
-        servers
-    }
-}
-
-fn up(workspace: &Workspace, home: &Home, servers: &[Server], options: &Options) -> Result<()> {
-    let mut missing = Vec::new();
-    for &server in servers {
-        match find_up(home, server)? {
-            Answer::Yes(running) if options.order(server)?.contains(&Provider::Up) => {
-                eprintln!("{}", describe(&running));
-            }
-            Answer::Yes(running) => bail!(
-                "{}, from {}: `cargo xtask services down {server}` stops it",
-                describe(&running),
-                running.provider
-            ),
-            Answer::No(_) => missing.push(server),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let services = Services::start(workspace, home, &missing, options)?;
-    services.keep()
-}
-
-fn down(home: &Home, servers: &[Server]) -> Result<()> {
-    for folder in home.runs()? {
-        let Some(run) = Run::open(&folder)? else {
-            continue;
-        };
-        let concerned = run
-            .servers()
-            .into_iter()
-            .filter(|running| servers.is_empty() || servers.contains(&running.server));
-        if run.is_kept() {
-            for running in concerned {
-                eprintln!("{}: stopping what is {}", running.server, place(&running));
-            }
-            run.stop(servers)?;
-        } else if let Some(owner) = run.owner() {
-            for running in concerned {
-                eprintln!("{}: process {owner} uses this one", describe(&running));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn status(home: &Home) -> Result<()> {
-    let mut any = false;
-    for folder in home.runs()? {
-        let Some(run) = Run::open(&folder)? else {
-            continue;
-        };
-        let until = match run.owner() {
-            Some(owner) if !run.is_kept() => format!("until process {owner} ends"),
-            _ => "until `services down`".to_owned(),
-        };
-        for running in run.servers() {
-            any = true;
-            let state = match answers(&running) {
-                Ok(()) => "answers".to_owned(),
-                Err(error) => format!("does not answer: {error:#}"),
-            };
-            println!(
-                "{}, {}: {state}; {until}",
-                describe(&running),
-                running.provider
-            );
-        }
-    }
-    for server in Server::ALL {
-        if let Ok(Answer::Yes(running)) = external::find(server) {
-            any = true;
-            println!("{}, env: answers; somebody else's", describe(&running));
-        }
-    }
-    if !any {
-        println!("no server is up");
-    }
-    Ok(())
-}
-
-fn print_environment(home: &Home, servers: &[Server]) -> Result<()> {
-    for &server in or_all(servers) {
-        match find_up(home, server)? {
-            Answer::Yes(running) => println!("{}", export(server.variable(), &running.url)),
-            Answer::No(_) if servers.is_empty() => {}
-            Answer::No(reason) => {
-                bail!("{server}: {reason}: `cargo xtask services up {server}` starts one")
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A line for a shell, in which a value may hold anything.
-fn export(variable: &str, value: &str) -> String {
-    format!("export {variable}='{}'", value.replace('\'', r"'\''"))
 }
 
 /// Servers that answer. Those that were started for this are stopped when it goes.
 pub(crate) struct Services {
     run: Option<Arc<Run>>,
     servers: Vec<Running>,
+    /// Where the programs of these servers lie, as far as somebody asked.
+    programs: Vec<(Server, PathBuf)>,
 }
 
 impl Services {
@@ -233,12 +159,13 @@ impl Services {
         backends: &[BackendName],
         options: &Options,
     ) -> Result<Self> {
-        options.provider.order()?;
         let servers: Vec<_> = backends.iter().copied().filter_map(Server::of).collect();
+        options.check(&servers)?;
         if servers.is_empty() {
             return Ok(Self {
                 run: None,
                 servers: Vec::new(),
+                programs: Vec::new(),
             });
         }
         let home = Home::of(workspace)?;
@@ -246,11 +173,31 @@ impl Services {
         Self::start(workspace, &home, &servers, options)
     }
 
-    /// The variables that tell tests where the servers are.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.servers
+    /// Looks for the programs of these servers, fetching those that this machine lacks, for tests
+    /// that start servers of their own. Answers what is nowhere to be had, and how to get it.
+    pub(crate) fn find_programs(&mut self, workspace: &Workspace) -> Result<Vec<String>> {
+        let mut missing = Vec::new();
+        for running in &self.servers {
+            let home = Home::of(workspace)?;
+            match programs::find(running.server, &home, running.programs.as_deref())? {
+                Ok(folder) => self.programs.push((running.server, folder)),
+                Err(reason) => missing.push(reason),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The variables that tell tests where the servers are, and their programs.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        let servers = self
+            .servers
             .iter()
-            .map(|running| (running.server.variable(), running.url.as_str()))
+            .map(|running| (running.server.variable(), running.url.as_ref()));
+        let programs = self
+            .programs
+            .iter()
+            .map(|(server, folder)| (server.programs_variable(), folder.as_os_str()));
+        servers.chain(programs)
     }
 
     /// What the server of a backend is, where there is one: `PostgreSQL 18.4`.
@@ -270,6 +217,7 @@ impl Services {
         let mut services = Self {
             run: Some(Arc::clone(&run)),
             servers: Vec::new(),
+            programs: Vec::new(),
         };
         ctrlc::set_handler(move || {
             eprintln!("\ninterrupted: stopping what was started");
@@ -294,7 +242,7 @@ impl Services {
         let run = self.run.as_ref().context("a run")?;
         let order = options.order(server)?;
         let chosen = choose(order, |provider| {
-            offer(workspace, home, server, provider, options)
+            offer(workspace, home, run, server, provider, options)
         })?;
         let Chosen {
             provider,
@@ -302,7 +250,7 @@ impl Services {
             passed_over,
         } = match chosen {
             Ok(chosen) => chosen,
-            Err(reasons) => bail!("{}", nowhere(server, &reasons)),
+            Err(reasons) => bail!("{}", nowhere(server, options.edition(server), &reasons)),
         };
         for reason in passed_over {
             eprintln!("{server}: not {reason}");
@@ -310,7 +258,11 @@ impl Services {
         let running = match offer {
             Offer::Running(running) => running,
             Offer::Compose(compose) => compose.start(run, server)?,
-            Offer::Program(program) => program.start(run, home, server, provider)?,
+            Offer::Containers(containers) => containers.start(workspace.root(), run, server)?,
+            Offer::Program(program) => {
+                let setup = options.edition(server).map(|edition| edition.setup);
+                program.start(run, home, setup.unwrap_or_default(), provider)?
+            }
         };
         if !matches!(provider, Provider::Env | Provider::Up) {
             run.add(running.clone())?;
@@ -349,12 +301,14 @@ impl Drop for Services {
 enum Offer {
     Running(Running),
     Compose(Compose),
+    Containers(Containers),
     Program(Program),
 }
 
 fn offer(
     workspace: &Workspace,
     home: &Home,
+    run: &Run,
     server: Server,
     provider: Provider,
     options: &Options,
@@ -363,10 +317,13 @@ fn offer(
         Provider::Env => external::find(server)?.map(Offer::Running),
         Provider::Up => find_up(home, server)?.map(Offer::Running),
         Provider::Compose => Compose::find(workspace.root(), server)?.map(Offer::Compose),
-        Provider::Path => Program::in_path(server, home).map(Offer::Program),
+        Provider::Containers => Containers::find(run, server).map(Offer::Containers),
+        Provider::Path => {
+            Program::in_path(server, options.edition(server), home).map(Offer::Program)
+        }
         Provider::Fetched => {
-            let release = options.release(server);
-            match release.or_else(|| Release::default_of(server)) {
+            let pinned = options.edition(server).and_then(|edition| edition.pinned);
+            match pinned.or_else(|| Release::default_of(server)) {
                 Some(release) => Program::fetched(release, home)?.map(Offer::Program),
                 None => Answer::No("no release is pinned".to_owned()),
             }
@@ -413,10 +370,16 @@ fn place(running: &Running) -> String {
 }
 
 /// Why there is no server, and how to get one.
-fn nowhere(server: Server, reasons: &[String]) -> String {
+fn nowhere(server: Server, edition: Option<&Edition>, reasons: &[String]) -> String {
     let reasons = reasons.join("\n  ");
     let variable = server.variable();
     let programs = server.programs().join(" or ");
+    if let Some(Edition { release, .. }) = edition {
+        return format!(
+            "there is no {release}:\n  {reasons}\nput the folder with its {programs} into PATH; \
+             `--help` names the releases that are fetched"
+        );
+    }
     format!(
         "there is no server for {server}:\n  {reasons}\none of these gives one: set {variable} to \
          the URL of a server that tests may fill; start a container engine with docker compose; \

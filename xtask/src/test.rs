@@ -18,7 +18,8 @@ use tally::Tally;
 
 pub(crate) fn run(shell: &Shell, workspace: &Workspace, options: &Options) -> Result<()> {
     let backends = BackendName::present(workspace);
-    let services = Services::ensure(workspace, &backends, options)?;
+    let mut services = Services::ensure(workspace, &backends, options)?;
+    conclude(&services.find_programs(workspace)?)?;
     let output = Output::fresh(shell, workspace)?;
     let mut tally = Tally::default();
     let mut problems = Vec::new();

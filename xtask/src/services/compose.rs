@@ -9,14 +9,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::provider::{Answer, Provider};
-use super::run::{Run, Running};
+use super::run::{Holding, Run, Running};
 use super::server::Server;
 use super::wire;
 
 pub(super) const FILE: &str = "docker-compose.yml";
 
-/// How long the engine may take to answer a question about itself.
-const ANSWER: Duration = Duration::from_secs(15);
+/// How long the engine, or compose, may take to answer a question about itself. On a machine that is
+/// busy with builds, seconds do not suffice.
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// How long images may take to arrive.
 const PULL: Duration = Duration::from_mins(10);
@@ -46,7 +47,7 @@ impl Compose {
         let image = image(&text, server)
             .with_context(|| format!("{FILE} names no image for {server}"))?
             .to_owned();
-        if !succeeds(Command::new("docker").arg("info"), ANSWER) {
+        if !has_engine() {
             return Ok(Answer::No("no container engine answers".to_owned()));
         }
         let ways: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
@@ -55,7 +56,9 @@ impl Compose {
             succeeds(start(&command).arg("version"), ANSWER)
         });
         let Some(way) = way else {
-            return Ok(Answer::No("docker compose is not installed".to_owned()));
+            return Ok(Answer::No(
+                "docker compose is not installed, or does not answer".to_owned(),
+            ));
         };
         let mut inspect = Command::new("docker");
         if !succeeds(inspect.args(["image", "inspect", &image]), ANSWER) {
@@ -83,7 +86,11 @@ impl Compose {
         run.hold_project(server, project.clone())?;
         // A process of the run: whoever stops the run stops it before it takes the project down.
         let mut up = project.command(&["up", "--detach", server.name()]);
-        let pid = run.spawn(server, up.stdin(Stdio::null()).stdout(Stdio::null()))?;
+        let pid = run.spawn(
+            server,
+            Holding::Process,
+            up.stdin(Stdio::null()).stdout(Stdio::null()),
+        )?;
         let status = run.wait(pid, HEALTHY)?;
         ensure!(
             status.is_some_and(|status| status.success()),
@@ -105,6 +112,7 @@ impl Compose {
                 Server::Mongo => format!("mongodb://{address}/?directConnection=true"),
             },
             address: Some(address),
+            programs: None,
         })
     }
 }
@@ -185,6 +193,11 @@ pub(super) fn image(text: &str, server: Server) -> Option<&str> {
         .map(str::trim)
 }
 
+/// Whether a container engine answers.
+pub(super) fn has_engine() -> bool {
+    succeeds(Command::new("docker").arg("info"), ANSWER)
+}
+
 fn start(command: &[String]) -> Command {
     let mut words = command.iter();
     let mut command = Command::new(words.next().map_or("docker", String::as_str));
@@ -192,7 +205,8 @@ fn start(command: &[String]) -> Command {
     command
 }
 
-fn read(command: &mut Command) -> Result<String> {
+/// What a command prints, if it succeeds.
+pub(super) fn read(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     ensure!(
         output.status.success(),

@@ -30,6 +30,7 @@ pub(super) fn find(server: Server) -> Result<Answer<Running>> {
         version,
         address,
         url,
+        programs: None,
     }))
 }
 

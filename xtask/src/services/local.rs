@@ -1,62 +1,58 @@
-//! Servers started from programs on this machine: on loopback, on a free port, on data of their own
+//! Servers started from programs on this machine: on loopback, on free ports, on data of their own
 //! that goes when they stop.
 
 use std::env;
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::Result;
 
+use super::account::Account;
+use super::cluster;
+use super::edition::{Edition, Setup};
 use super::home::{Home, random};
+use super::pooler::Pooler;
+use super::programs;
 use super::provider::{Answer, Provider};
 use super::run::{Run, Running};
 use super::server::{Server, Version};
 use super::settings;
+use super::start::Start;
 use super::wheel::Release;
-use super::wire;
-
-/// How long a server may take until it answers.
-const READY: Duration = Duration::from_mins(1);
-
-/// How often it is asked meanwhile.
-const POLL: Duration = Duration::from_millis(25);
-
-/// How often another port is tried, where somebody else took the free one in between.
-const ATTEMPTS: u32 = 3;
-
-const LOG: &str = "server.log";
+use super::workdir::Workdir;
 
 /// A server program that runs here.
 pub(super) struct Program {
+    server: Server,
     path: PathBuf,
     version: Version,
 }
 
-/// A server that is being started.
-struct Start<'a> {
-    run: &'a Run,
-    home: &'a Home,
-    server: Server,
-    program: &'a Program,
-    /// Its own folder.
-    folder: PathBuf,
-    password: String,
-}
-
 impl Program {
-    /// The program in `PATH`, or why not.
-    pub(super) fn in_path(server: Server, home: &Home) -> Answer<Self> {
-        let Some(path) = server.programs().iter().find_map(|name| in_path(name)) else {
-            let names = server.programs().join(" or ");
-            return Answer::No(format!("there is no {names} in PATH"));
+    /// The program in `PATH`, or why not: the first, or the first of the release that is asked for.
+    pub(super) fn in_path(server: Server, edition: Option<&Edition>, home: &Home) -> Answer<Self> {
+        let mut paths = server.programs().iter().flat_map(|name| in_path(name));
+        let Some(edition) = edition else {
+            let Some(path) = paths.next() else {
+                let names = server.programs().join(" or ");
+                return Answer::No(format!("there is no {names} in PATH"));
+            };
+            return Self::check(server, path, home);
         };
-        Self::check(server, path, home)
+        let mut reasons = Vec::new();
+        for path in paths {
+            match Self::check(server, path, home) {
+                Answer::Yes(program) if program.version.is_of(&edition.release) => {
+                    return Answer::Yes(program);
+                }
+                Answer::Yes(program) => {
+                    reasons.push(format!("{} is {}", program.path.display(), program.version));
+                }
+                Answer::No(reason) => reasons.push(reason),
+            }
+        }
+        reasons.insert(0, format!("there is no {} in PATH", edition.release));
+        Answer::No(reasons.join("; "))
     }
 
     /// A pinned release, fetched unless it is there; or why it cannot be had.
@@ -89,7 +85,16 @@ impl Program {
                 oldest.0, oldest.1
             ));
         }
-        Answer::Yes(Self { path, version })
+        Answer::Yes(Self {
+            server,
+            path,
+            version,
+        })
+    }
+
+    /// The folder with this program and those that tests need beside it, or what is missing there.
+    pub(super) fn folder(&self, account: Account) -> std::result::Result<PathBuf, String> {
+        programs::folder_of(self.server, &self.path, account)
     }
 
     /// Starts the server and waits until it answers.
@@ -97,187 +102,85 @@ impl Program {
         &self,
         run: &Run,
         home: &Home,
-        server: Server,
+        setup: Setup,
         provider: Provider,
     ) -> Result<Running> {
-        let start = Start {
-            run,
-            home,
-            server,
-            program: self,
-            folder: run.create_folder(server, home)?,
-            password: hex::encode(random::<16>()?),
+        let password = hex::encode(random::<16>()?);
+        // Before a server runs in vain.
+        let pooler = match setup {
+            Setup::Pooled => Some(Pooler::find()?),
+            Setup::Plain | Setup::Cluster => None,
         };
-        if server == Server::Postgres {
-            start.create_cluster()?;
-        }
-        for _ in 1..ATTEMPTS {
-            if let Ok(address) = start.once()? {
-                return Ok(start.running(address, provider));
+        let workdir = Workdir::create(run, home, self.server)?;
+        let (addresses, version) = match (setup, pooler) {
+            (Setup::Cluster, _) => (
+                self.start_cluster(&workdir, &password)?,
+                format!("{}, cluster of {}", self.version, cluster::NODES),
+            ),
+            (_, Some(pooler)) => {
+                let upstream = self.start_one(workdir.part("server")?, &password, setup)?;
+                let workdir = workdir.part("pooler")?;
+                (
+                    vec![pooler.start(&workdir, &upstream, &password)?],
+                    format!("{} behind {}", self.version, pooler.version),
+                )
             }
-        }
-        match start.once()? {
-            Ok(address) => Ok(start.running(address, provider)),
-            Err(log) => bail!("{} ended at its start:\n{log}", self.path.display()),
-        }
-    }
-}
-
-impl Start<'_> {
-    /// The folder of a PostgreSQL cluster is made by a program of its own, which lies beside it.
-    fn create_cluster(&self) -> Result<()> {
-        let program = self.program.path.canonicalize()?.with_file_name("initdb");
-        let password = self.folder.join("password");
-        self.write(&password, &self.password)?;
-        let arguments = settings::initdb(&self.data(), &password);
-        let pid = self.spawn(&program, arguments)?;
-        let status = self.run.wait(pid, READY)?;
-        let status = status.context("initdb does not end")?;
-        ensure!(status.success(), "initdb failed:\n{}", self.log());
-        Ok(fs::remove_file(password)?)
-    }
-
-    /// Starts the server on a free port. If it ends before it answers, this says what it wrote.
-    fn once(&self) -> Result<std::result::Result<String, String>> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
-        let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
-        let arguments = match self.server {
-            Server::Postgres => settings::postgres(&self.data(), port),
-            Server::Redis => {
-                let file = self.folder.join("server.conf");
-                self.write(&file, &settings::redis(&self.folder, port, &self.password))?;
-                vec![file.into_os_string()]
-            }
-            Server::Mongo => {
-                let data = self.data();
-                if !data.is_dir() {
-                    fs::create_dir(&data)?;
-                }
-                self.home.account.give(&data)?;
-                settings::mongo(&data, port)
-            }
+            (_, None) => (
+                vec![self.start_one(workdir, &password, setup)?],
+                self.version.to_string(),
+            ),
         };
-        let pid = self.spawn(&self.program.path, arguments)?;
-        let started = Instant::now();
-        let mut initiated = false;
-        loop {
-            if self.run.exit_status(pid)?.is_some() {
-                return Ok(Err(self.log()));
-            }
-            match self.is_ready(&address, pid, &mut initiated) {
-                Ok(true) => return Ok(Ok(address)),
-                outcome if started.elapsed() > READY => {
-                    let problem = outcome.err().map(|error| format!("{error:#}"));
-                    bail!(
-                        "{} does not answer: {}\n{}",
-                        self.program.path.display(),
-                        problem.unwrap_or_default(),
-                        self.log()
-                    );
-                }
-                _ => thread::sleep(POLL),
-            }
-        }
-    }
-
-    /// Whether this server answers, and not another one that took the port before it.
-    fn is_ready(&self, address: &str, pid: u32, initiated: &mut bool) -> Result<bool> {
-        let password = Some(self.password.as_str());
-        match self.server {
-            Server::Postgres => {
-                // Written by the server that has this folder, when it has its port.
-                let file = fs::read_to_string(self.data().join("postmaster.pid"))?;
-                let is_ready = file.lines().nth(7).is_some_and(|l| l.trim() == "ready");
-                Ok(is_ready && wire::probe(self.server, address, None).is_ok())
-            }
-            Server::Redis => {
-                let probe = wire::probe(self.server, address, password)?;
-                Ok(probe.process == Some(pid))
-            }
-            Server::Mongo => {
-                if !self.log_file()?.contains("Waiting for connections") {
-                    return Ok(false);
-                }
-                if !*initiated {
-                    wire::initiate(address, settings::REPLICA_SET)?;
-                    *initiated = true;
-                }
-                wire::is_primary(address)
-            }
-        }
-    }
-
-    fn running(&self, address: String, provider: Provider) -> Running {
-        let password = &self.password;
-        let url = match self.server {
-            Server::Postgres => format!("postgres://postgres:{password}@{address}/postgres"),
-            Server::Redis => format!("redis://:{password}@{address}"),
-            Server::Mongo => format!("mongodb://{address}/?replicaSet={}", settings::REPLICA_SET),
-        };
-        Running {
+        Ok(Running {
             server: self.server,
             provider,
-            version: Some(self.program.version.to_string()),
-            address: Some(address),
-            url,
+            version: Some(version),
+            url: url(self.server, setup, &password, &addresses.join(",")),
+            address: addresses.into_iter().next(),
+            programs: self.folder(home.account).ok(),
+        })
+    }
+
+    fn start_one(&self, workdir: Workdir<'_>, password: &str, setup: Setup) -> Result<String> {
+        let start = Start {
+            workdir,
+            program: &self.path,
+            password,
+            setup,
+        };
+        start.run()
+    }
+
+    fn start_cluster(&self, workdir: &Workdir<'_>, password: &str) -> Result<Vec<String>> {
+        let mut addresses = Vec::new();
+        for node in 1..=cluster::NODES {
+            let workdir = workdir.part(&format!("node-{node}"))?;
+            addresses.push(self.start_one(workdir, password, Setup::Cluster)?);
         }
-    }
-
-    /// Runs a program as the unprivileged account, in an environment that holds nobody's settings.
-    fn spawn(&self, program: &Path, arguments: Vec<impl AsRef<OsStr>>) -> Result<u32> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(LOG))?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_clear()
-            .env("HOME", &self.folder)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
-            if let Some(value) = env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        self.home.account.run(&mut command);
-        self.run.spawn(self.server, &mut command)
-    }
-
-    /// A file that only the server's account may read.
-    fn write(&self, path: &Path, text: &str) -> Result<()> {
-        // The folder is closed to others already.
-        fs::write(path, text)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        self.home.account.give(path)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
-    fn log_file(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.folder.join(LOG))?).into_owned())
-    }
-
-    /// The last lines the server wrote.
-    fn log(&self) -> String {
-        let text = self.log_file().unwrap_or_default();
-        let lines: Vec<_> = text.lines().collect();
-        let last = lines.len().saturating_sub(20);
-        lines.get(last..).unwrap_or_default().join("\n")
+        cluster::form(&addresses, password)?;
+        Ok(addresses)
     }
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
+/// The URL that tells tests where the server is, and what they cannot see from there.
+pub(super) fn url(server: Server, setup: Setup, password: &str, hosts: &str) -> String {
+    let url = match server {
+        Server::Postgres => format!("postgres://postgres:{password}@{hosts}/postgres"),
+        Server::Redis => format!("redis://:{password}@{hosts}"),
+        Server::Mongo => format!("mongodb://{hosts}/?replicaSet={}", settings::REPLICA_SET),
+    };
+    match setup {
+        // Several hosts are a cluster.
+        Setup::Plain | Setup::Cluster => url,
+        Setup::Pooled => format!("{url}?pooler=transaction"),
+    }
+}
+
+/// The programs of this name in `PATH`, in its order.
+pub(super) fn in_path(name: &str) -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let programs: Vec<_> = env::split_paths(&path)
         .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
+        .filter(|program| program.is_file())
+        .collect();
+    programs.into_iter()
 }

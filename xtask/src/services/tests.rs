@@ -1,14 +1,22 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
 use anyhow::bail;
+use clap::Args as _;
 
 use super::account::Account;
+use super::actions::export;
 use super::bson::{self, Document, Value};
+use super::cluster;
 use super::compose;
+use super::edition::{Edition, Setup};
 use super::external::{address, is_encrypted};
 use super::process::{Identity, start_of_stat};
 use super::provider::{Answer, Choice, Chosen, Provider, choose};
 use super::server::{Server, Version};
 use super::wheel::{self, RELEASES, Release};
-use super::{Options, export, nowhere, parse_release, wire};
+use super::{Options, local, nowhere, programs, wire};
 
 /// Asks in `order`; only `has` answers yes.
 fn chosen(order: &[Provider], has: Provider) -> Result<Chosen<()>, Vec<String>> {
@@ -24,7 +32,7 @@ fn chosen(order: &[Provider], has: Provider) -> Result<Chosen<()>, Vec<String>> 
 
 #[test]
 fn providers_are_tried_in_the_order_that_is_documented() {
-    use Provider::{Compose, Env, Fetched, Path, Up};
+    use Provider::{Compose, Containers, Env, Fetched, Path, Up};
     for (choice, order) in [
         (Choice::Auto, &[Env, Up, Compose, Path, Fetched][..]),
         (Choice::Env, &[Env]),
@@ -32,15 +40,63 @@ fn providers_are_tried_in_the_order_that_is_documented() {
         (Choice::Local, &[Path, Fetched]),
         (Choice::Path, &[Path]),
         (Choice::Fetched, &[Fetched]),
+        (Choice::Containers, &[Containers]),
     ] {
-        assert_eq!(choice.order().unwrap(), order, "{choice:?}");
+        assert_eq!(choice.order(), order, "{choice:?}");
     }
-    assert!(Choice::Containers.order().is_err());
+}
+
+/// An empty program that everybody may run.
+fn program(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn the_folder_of_a_linked_program_is_the_one_that_has_its_companions() {
+    let nobody = Account::find("nobody:x:65534:65534::/:", "nobody").unwrap();
+    let (links, programs) = (open_folder(), open_folder());
+    let postgres = program(programs.path(), "postgres");
+    let link = links.path().join("postgres");
+    symlink(&postgres, &link).unwrap();
+
+    let lacking = programs::folder_of(Server::Postgres, &link, nobody).unwrap_err();
+    assert!(
+        lacking.contains("has no initdb, pg_ctl, pg_basebackup"),
+        "{lacking}"
+    );
+    for name in ["initdb", "pg_ctl", "pg_basebackup"] {
+        program(programs.path(), name);
+    }
+    let folder = programs::folder_of(Server::Postgres, &link, nobody).unwrap();
+    assert_eq!(folder, programs.path().canonicalize().unwrap());
+}
+
+#[test]
+fn a_program_that_servers_may_not_run_is_lacking() {
+    let nobody = Account::find("nobody:x:65534:65534::/:", "nobody").unwrap();
+    let folder = open_folder();
+    let valkey = program(folder.path(), "valkey-server");
+    programs::folder_of(Server::Redis, &valkey, nobody).unwrap();
+    fs::set_permissions(&valkey, Permissions::from_mode(0o700)).unwrap();
+    let lacking = programs::folder_of(Server::Redis, &valkey, nobody).unwrap_err();
+    assert!(
+        lacking.contains("valkey-server or redis-server"),
+        "{lacking}"
+    );
 }
 
 #[test]
 fn the_first_provider_that_has_a_server_gives_it_and_the_others_say_why_not() {
-    let order = Choice::Auto.order().unwrap();
+    let order = Choice::Auto.order();
     let Ok(found) = chosen(order, Provider::Compose) else {
         panic!("nobody was chosen");
     };
@@ -50,12 +106,12 @@ fn the_first_provider_that_has_a_server_gives_it_and_the_others_say_why_not() {
 
 #[test]
 fn where_nobody_has_a_server_the_error_says_how_to_get_one() {
-    let order = Choice::Local.order().unwrap();
+    let order = Choice::Local.order();
     let Err(reasons) = chosen(order, Provider::Env) else {
         panic!("somebody was chosen");
     };
     assert_eq!(reasons, ["path: no", "fetched: no"]);
-    let text = nowhere(Server::Redis, &reasons);
+    let text = nowhere(Server::Redis, None, &reasons);
     for part in [
         "path: no",
         "fetched: no",
@@ -69,24 +125,167 @@ fn where_nobody_has_a_server_the_error_says_how_to_get_one() {
 
 #[test]
 fn a_provider_that_should_work_and_does_not_is_not_replaced_by_the_next() {
-    let order = Choice::Auto.order().unwrap();
+    let order = Choice::Auto.order();
     let found = choose::<()>(order, |_| bail!("no answer"));
     assert!(found.is_err());
 }
 
+fn options(provider: Choice, releases: &[&str]) -> Options {
+    let editions = releases.iter().map(|name| Edition::parse(name).unwrap());
+    Options {
+        provider,
+        editions: editions.collect(),
+    }
+}
+
 #[test]
-fn a_release_that_is_asked_for_is_fetched_and_only_that_one() {
-    let options = Options {
-        provider: Choice::Auto,
-        releases: vec![parse_release("postgres-16").unwrap()],
-    };
-    assert_eq!(
-        options.order(Server::Postgres).unwrap(),
-        [Provider::Fetched]
-    );
-    assert_eq!(options.order(Server::Redis).unwrap().len(), 5);
-    let error = parse_release("postgres-9").unwrap_err();
-    assert!(error.contains("postgres-16"), "{error}");
+fn a_pinned_release_is_fetched_and_another_has_to_be_in_path() {
+    for (provider, release, order) in [
+        (Choice::Auto, "postgres-16", &[Provider::Fetched][..]),
+        (Choice::Auto, "postgres-15-pgbouncer", &[Provider::Path]),
+        (
+            Choice::Local,
+            "postgres-16",
+            &[Provider::Path, Provider::Fetched],
+        ),
+        (Choice::Path, "postgres-16", &[Provider::Path]),
+        (Choice::Path, "postgres-15", &[Provider::Path]),
+    ] {
+        let options = options(provider, &[release]);
+        let found = options.order(Server::Postgres).unwrap();
+        assert_eq!(found, order, "{provider:?} {release}");
+    }
+    let auto = options(Choice::Auto, &["postgres-16"]);
+    assert_eq!(auto.order(Server::Redis).unwrap().len(), 5);
+}
+
+#[test]
+fn a_release_that_cannot_be_where_it_is_asked_for_is_refused() {
+    for (provider, release) in [
+        (Choice::Compose, "postgres-16"),
+        (Choice::Env, "postgres-16"),
+        (Choice::Fetched, "postgres-15"),
+    ] {
+        let error = options(provider, &[release])
+            .order(Server::Postgres)
+            .unwrap_err();
+        assert!(error.to_string().contains(release), "{error}");
+    }
+}
+
+#[test]
+fn where_nobody_has_a_release_the_error_speaks_of_that_one() {
+    let edition = Edition::parse("redis-7.0-cluster").unwrap();
+    let text = nowhere(Server::Redis, Some(&edition), &["path: no".to_owned()]);
+    for part in [
+        "there is no redis-7.0:",
+        "path: no",
+        "redis-server into PATH",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_help_names_every_release_that_is_fetched() {
+    let command = Options::augment_args(clap::Command::new("test"));
+    let releases = command
+        .get_arguments()
+        .find(|argument| argument.get_id() == "editions");
+    let help = releases.unwrap().get_help().unwrap().to_string();
+    for release in RELEASES {
+        assert!(help.contains(release.name), "{}", release.name);
+    }
+}
+
+#[test]
+fn a_release_is_not_ignored() {
+    let servers = [Server::Postgres];
+    let two = options(Choice::Auto, &["postgres-16", "postgres-18"]);
+    two.check(&servers).unwrap_err();
+    let other = options(Choice::Auto, &["valkey-9"]);
+    other.check(&servers).unwrap_err();
+    let one = options(Choice::Auto, &["postgres-16"]);
+    one.check(&servers).unwrap();
+}
+
+#[test]
+fn a_release_is_a_product_a_version_and_a_setup() {
+    for (name, server, setup, pinned) in [
+        ("postgres-18", Server::Postgres, Setup::Plain, true),
+        (
+            "postgres-18-pgbouncer",
+            Server::Postgres,
+            Setup::Pooled,
+            true,
+        ),
+        ("postgres-15", Server::Postgres, Setup::Plain, false),
+        ("valkey-9-cluster", Server::Redis, Setup::Cluster, true),
+        ("redis-7.0", Server::Redis, Setup::Plain, false),
+        ("mongodb-6", Server::Mongo, Setup::Plain, true),
+    ] {
+        let edition = Edition::parse(name).unwrap();
+        assert_eq!((edition.server, edition.setup), (server, setup), "{name}");
+        assert_eq!(edition.pinned.is_some(), pinned, "{name}");
+    }
+    for name in [
+        "",
+        "postgres",
+        "postgres-",
+        "postgres-x",
+        "postgres-18-cluster",
+        "valkey-9-pgbouncer",
+        "mongodb-6-cluster",
+        "mysql-8",
+    ] {
+        let error = Edition::parse(name).unwrap_err();
+        assert!(error.contains("postgres-18, postgres-16"), "{error}");
+    }
+}
+
+#[test]
+fn the_numbers_of_a_release_are_the_first_of_a_version() {
+    let of = |text| Version::parse(text).unwrap();
+    let redis = of("Redis server v=7.0.15 sha=0\n");
+    assert!(redis.is_of("redis-7") && redis.is_of("redis-7.0"));
+    assert!(!redis.is_of("valkey-7") && !redis.is_of("redis-7.0.1"));
+    let postgres = of("postgres (PostgreSQL) 15.18\n");
+    assert!(postgres.is_of("postgres-15") && !postgres.is_of("postgres-1"));
+}
+
+#[test]
+fn a_url_says_how_the_server_is_set_up() {
+    for (server, setup, hosts, expected) in [
+        (
+            Server::Postgres,
+            Setup::Pooled,
+            "h:1",
+            "postgres://postgres:p@h:1/postgres?pooler=transaction",
+        ),
+        (
+            Server::Postgres,
+            Setup::Plain,
+            "h:1",
+            "postgres://postgres:p@h:1/postgres",
+        ),
+        (
+            Server::Redis,
+            Setup::Cluster,
+            "h:1,h:2",
+            "redis://:p@h:1,h:2",
+        ),
+    ] {
+        assert_eq!(local::url(server, setup, "p", hosts), expected);
+    }
+}
+
+#[test]
+fn a_cluster_is_complete_when_a_node_knows_all_and_all_slots_are_served() {
+    let info = "cluster_state:ok\r\ncluster_slots_ok:16384\r\ncluster_known_nodes:3\r\n";
+    assert!(cluster::is_complete(info));
+    for (part, other) in [(":ok", ":fail"), ("16384", "10922"), ("nodes:3", "nodes:2")] {
+        assert!(!cluster::is_complete(&info.replace(part, other)), "{part}");
+    }
 }
 
 #[test]

@@ -151,6 +151,37 @@ fn redis(stream: &mut (impl Read + Write), password: Option<&str>) -> Result<Pro
     Ok(redis_info(&String::from_utf8_lossy(&body)))
 }
 
+/// A session with a Redis or Valkey server.
+pub(super) struct Redis {
+    stream: TcpStream,
+}
+
+impl Redis {
+    pub(super) fn connect(address: &str, password: &str) -> Result<Self> {
+        let stream = connect(address)?;
+        let mut redis = Self { stream };
+        redis.ask(&["AUTH", password])?;
+        Ok(redis)
+    }
+
+    /// The answer to a command that is answered by a text.
+    pub(super) fn ask(&mut self, words: &[&str]) -> Result<String> {
+        self.stream.write_all(&redis_command(words))?;
+        let answer = line(&mut self.stream)?;
+        if let Some(text) = answer.strip_prefix('+') {
+            return Ok(text.to_owned());
+        }
+        // What follows the command's name may be a secret.
+        let name = words.first().copied().unwrap_or_default();
+        let length = answer
+            .strip_prefix('$')
+            .with_context(|| format!("{name}: it answers {answer}"))?;
+        let mut body = bytes(&mut self.stream, length.parse::<usize>()? + 2)?;
+        body.truncate(body.len() - 2);
+        Ok(String::from_utf8(body)?)
+    }
+}
+
 /// A command as the protocol's array of strings.
 pub(super) fn redis_command(words: &[&str]) -> Vec<u8> {
     let strings = words
