@@ -1,0 +1,261 @@
+//! The one write: a page, in one transaction.
+//!
+//! Everything the page names is looked up in one round trip, together with the lock on the space;
+//! what it does is worked out in memory; and what is to be written goes in one or two more, however
+//! many operations there are.
+
+mod copy;
+mod look_up;
+mod write;
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use sync_core::plan::Plan;
+use sync_core::{
+    Applied, Digest, Error, ErrorKind, Operation, Page, Result, SpaceName, UpsertOutcome,
+};
+use tokio::runtime::Handle;
+use tokio_postgres::error::SqlState;
+
+use crate::error::named;
+use crate::pool::{Connection, Pool};
+use crate::space;
+use crate::{NAME, PostgresConfig};
+
+/// What the writer did with a page.
+pub(crate) struct Written {
+    pub(crate) applied: Applied,
+    /// Something was committed.
+    pub(crate) changed: bool,
+    /// Rows were left behind for the sweep.
+    pub(crate) garbage: bool,
+}
+
+/// A page on its way into a space.
+pub(crate) struct Job {
+    pub(crate) name: SpaceName,
+    page: Arc<Page>,
+    digests: Digests,
+    /// Pages of new operations alone that came one after the other.
+    streak: Arc<AtomicU8>,
+}
+
+/// The digests of a page's upserts, which another thread works out while the server looks up what
+/// the page names.
+type Digests = Shared<BoxFuture<'static, Arc<[Digest]>>>;
+
+/// How an attempt ended that did not fail.
+enum Step {
+    Written(Written),
+    /// Something is not as it was taken to be; the next attempt finds out.
+    Again,
+}
+
+/// A page with fewer operations is hashed where it is.
+const FEW: usize = 32;
+
+/// After so many pages of new operations alone the next one is taken for another.
+const STREAK: u8 = 2;
+
+impl Job {
+    pub(crate) fn new(name: SpaceName, page: Page, streak: Arc<AtomicU8>, driver: &Handle) -> Self {
+        let page = Arc::new(page);
+        let digest = |page: &Page| page.upserts.iter().map(Operation::digest).collect();
+        let digests = if page.upserts.len() < FEW {
+            let digests: Arc<[Digest]> = digest(&page);
+            std::future::ready(digests).boxed().shared()
+        } else {
+            let here = Arc::clone(&page);
+            let there = Arc::clone(&page);
+            let working = driver.spawn_blocking(move || digest(&there));
+            async move { working.await.unwrap_or_else(|_| digest(&here)) }
+                .boxed()
+                .shared()
+        };
+        Self {
+            name,
+            page,
+            digests,
+            streak,
+        }
+    }
+
+    /// A page of an import, whose digests the import has.
+    pub(crate) fn of_takeover(name: SpaceName, page: Page) -> Self {
+        let digests: Arc<[Digest]> = Arc::default();
+        Self {
+            name,
+            page: Arc::new(page),
+            digests: std::future::ready(digests).boxed().shared(),
+            streak: Arc::default(),
+        }
+    }
+
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// Whether every operation is taken for a new one, so that none is looked up: the table's own
+    /// key tells where that was wrong, and the page is tried again with a look.
+    fn expects_new(&self) -> bool {
+        let page = &self.page;
+        let upserts_alone =
+            page.lifts.is_empty() && page.deletes.is_empty() && page.backfills.is_empty();
+        upserts_alone && !page.replace && self.streak.load(Ordering::Relaxed) >= STREAK
+    }
+
+    fn learn(&self, applied: &Applied) {
+        let new = |outcome: &UpsertOutcome| *outcome == UpsertOutcome::Inserted;
+        if applied.upserts.is_empty() {
+            return;
+        }
+        let streak = if applied.upserts.iter().all(new) {
+            self.streak.load(Ordering::Relaxed).saturating_add(1)
+        } else {
+            0
+        };
+        self.streak.store(streak, Ordering::Relaxed);
+    }
+}
+
+/// Applies a page, all or nothing, however often it takes within the bound for that.
+pub(crate) async fn apply(pool: &Pool, config: &PostgresConfig, job: &Job) -> Result<Written> {
+    let _turn = pool.turn(&job.name).await;
+    let look = AtomicBool::new(!job.expects_new());
+    let written = pool
+        .retrying(|| async {
+            loop {
+                let connection = pool.writer("apply").await?;
+                let step = attempt(&connection, config, job, &look).await;
+                match step {
+                    Ok(Step::Written(written)) => return Ok(written),
+                    Ok(Step::Again) => connection.roll_back().await,
+                    Err(error) => {
+                        connection.roll_back().await;
+                        return Err(error);
+                    }
+                }
+            }
+        })
+        .await
+        .map_err(named("apply"))?;
+    job.learn(&written.applied);
+    Ok(written)
+}
+
+/// Applies a page inside the transaction that the connection is in, and answers what it did.
+pub(crate) async fn apply_in(
+    connection: &Connection,
+    config: &PostgresConfig,
+    job: &Job,
+    digests: &[Digest],
+) -> Result<Plan> {
+    let moved = || {
+        Error::new(ErrorKind::Busy)
+            .with_message("the space was created meanwhile")
+            .of_backend(NAME)
+    };
+    let before = look_up::look_up_in(connection, config, job, true).await?;
+    let before = before.ok_or_else(moved)?;
+    let plan = Plan::new(&job.page, digests, before.plan)?;
+    if plan.changed && !write::write(connection, config, job, &before.place, &plan).await? {
+        return Err(moved());
+    }
+    Ok(plan)
+}
+
+async fn attempt(
+    connection: &Connection,
+    config: &PostgresConfig,
+    job: &Job,
+    look: &AtomicBool,
+) -> Result<Step> {
+    let looked = look.load(Ordering::Relaxed);
+    let Some(before) = look_up::look_up(connection, config, job, looked).await? else {
+        return Ok(Step::Again);
+    };
+    let digests = job.digests.clone().await;
+    let plan = Plan::new(&job.page, &digests, before.plan)?;
+    if !plan.changed {
+        connection.roll_back().await;
+        return Ok(Step::Written(Written {
+            applied: plan.applied,
+            changed: false,
+            garbage: false,
+        }));
+    }
+    match write::write(connection, config, job, &before.place, &plan).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(Step::Again),
+        Err(error) if !looked && is_duplicate(&error) => {
+            job.streak.store(0, Ordering::Relaxed);
+            look.store(true, Ordering::Relaxed);
+            return Ok(Step::Again);
+        }
+        Err(error) => return Err(error),
+    }
+    boundary(config, "commit")?;
+    commit(connection, config, &job.name).await?;
+    boundary(config, "committed").map_err(|source| {
+        Error::new(ErrorKind::UnknownOutcome)
+            .with_source(source)
+            .of_backend(NAME)
+    })?;
+    Ok(Step::Written(Written {
+        garbage: plan.reset && before.place.found.space.is_some(),
+        applied: plan.applied,
+        changed: true,
+    }))
+}
+
+/// Commits, and tells whoever listens. The news is a statement of its own behind the commit: inside
+/// the transaction it would make the commits of all spaces wait for each other.
+pub(crate) async fn commit(
+    connection: &Connection,
+    config: &PostgresConfig,
+    name: &SpaceName,
+) -> Result<()> {
+    let news = &connection.statements().notify;
+    connection
+        .commit_and_tell(news, &[&config.schema, &name.as_str()])
+        .await
+}
+
+fn is_duplicate(error: &Error) -> bool {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    source.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNIQUE_VIOLATION)
+}
+
+#[cfg(feature = "fault-injection")]
+pub(crate) fn boundary(config: &PostgresConfig, name: &'static str) -> Result<()> {
+    config
+        .on_boundary
+        .as_ref()
+        .map_or(Ok(()), |hook| hook(name))
+}
+
+#[cfg(not(feature = "fault-injection"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::inline_always,
+    reason = "the twin of the hook above"
+)]
+#[inline(always)]
+pub(crate) fn boundary(_: &PostgresConfig, _: &'static str) -> Result<()> {
+    Ok(())
+}
+
+pub(crate) use look_up::reason;
+
+/// The space that a page writes to.
+pub(crate) struct Place {
+    pub(crate) found: space::Found,
+    /// Of each state key the page that set it.
+    pub(crate) set_by: std::collections::HashMap<sync_core::StateKey, i64>,
+}

@@ -1,0 +1,203 @@
+use std::error::Error as StdError;
+use std::io;
+
+use deadpool_postgres::{HookError, PoolError, TimeoutType};
+use sync_core::{Error, ErrorKind, Retry};
+use tokio_postgres::error::SqlState;
+
+use crate::NAME;
+
+/// The one place where an error of the driver becomes one of ours.
+pub(crate) fn classify(error: &tokio_postgres::Error) -> (ErrorKind, Retry) {
+    if let Some(code) = error.code() {
+        return of_code(code);
+    }
+    if let Some(io) = cause(error) {
+        return of_io(io);
+    }
+    if error.is_closed() {
+        return (ErrorKind::Unavailable, Retry::Later);
+    }
+    // The driver tells the rest apart by its text alone.
+    let kind = match error.to_string().as_str() {
+        // The server offers none, and the configuration insists.
+        "error performing TLS handshake" | "authentication error" => ErrorKind::Denied,
+        "invalid configuration" | "invalid connection string" => ErrorKind::Config,
+        "timeout waiting for server" => ErrorKind::Timeout,
+        text if text.starts_with("error deserializing column") => ErrorKind::Corrupt,
+        _ => ErrorKind::Failed,
+    };
+    with_retry(kind)
+}
+
+fn of_code(code: &SqlState) -> (ErrorKind, Retry) {
+    let kind = match code.code() {
+        "40001" | "40P01" | "55P03" => ErrorKind::Busy,
+        "57014" | "25P03" => ErrorKind::Timeout,
+        "25006" => ErrorKind::ReadOnly,
+        "28000" | "28P01" | "42501" => ErrorKind::Denied,
+        "3D000" | "57P04" => ErrorKind::NotFound,
+        "2200H" => ErrorKind::Exhausted,
+        "53100" => ErrorKind::Full,
+        // No memory, no connection, or shutting down, crashed, starting.
+        "53000" | "53200" | "53300" | "57P01" | "57P02" | "57P03" | "57P05" => {
+            ErrorKind::Unavailable
+        }
+        // Damage, or tables that were there when the backend connected and are not now, or not as
+        // they were.
+        "XX001" | "XX002" | "3F000" | "42P01" | "42703" => ErrorKind::Corrupt,
+        other if other.starts_with("08") => ErrorKind::Unavailable,
+        _ => ErrorKind::Failed,
+    };
+    with_retry(kind)
+}
+
+fn with_retry(kind: ErrorKind) -> (ErrorKind, Retry) {
+    let retry = Error::new(kind.clone()).retry();
+    (kind, retry)
+}
+
+fn of_io(io: &io::Error) -> (ErrorKind, Retry) {
+    if let Some(inner) = io.get_ref()
+        && inner.is::<rustls::Error>()
+    {
+        return (ErrorKind::Denied, Retry::Never);
+    }
+    if io.kind() == io::ErrorKind::TimedOut {
+        return (ErrorKind::Timeout, Retry::Later);
+    }
+    // What the standard library says of a name that the resolver does not know.
+    if io.raw_os_error().is_none() && io.to_string().starts_with("failed to lookup address") {
+        return (ErrorKind::NotFound, Retry::Never);
+    }
+    (ErrorKind::Unavailable, Retry::Later)
+}
+
+fn cause(error: &tokio_postgres::Error) -> Option<&io::Error> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(io) = cause.downcast_ref() {
+            return Some(io);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// An error of the driver during `operation`.
+pub(crate) fn failed(operation: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
+    move |source| {
+        let (kind, retry) = classify(&source);
+        let mut error = Error::new(kind)
+            .with_retry(retry)
+            .of_backend(NAME)
+            .during(operation);
+        // What the server itself says; the driver's own text is just "db error".
+        if let Some(answer) = source.as_db_error() {
+            error = error.with_message(answer.message());
+        }
+        error.with_source(source)
+    }
+}
+
+/// An error of the pool during `operation`.
+pub(crate) fn no_connection(operation: &'static str) -> impl Fn(PoolError) -> Error {
+    move |error| {
+        let of = |kind: ErrorKind, message: &str| {
+            Error::new(kind)
+                .with_message(message)
+                .of_backend(NAME)
+                .during(operation)
+        };
+        match error {
+            PoolError::Backend(source) | PoolError::PostCreateHook(HookError::Backend(source)) => {
+                failed(operation)(source)
+            }
+            PoolError::Timeout(TimeoutType::Wait) => of(
+                ErrorKind::Timeout,
+                "every connection of the pool was in use for the whole time",
+            ),
+            PoolError::Timeout(_) => of(ErrorKind::Timeout, "making a connection took too long"),
+            PoolError::Closed => of(ErrorKind::Closed, "the pool was closed"),
+            other => of(ErrorKind::Failed, "the pool gave no connection").with_source(other),
+        }
+    }
+}
+
+/// An error of our own during `operation`.
+pub(crate) fn named(operation: &'static str) -> impl Fn(Error) -> Error {
+    move |error| error.of_backend(NAME).during(operation)
+}
+
+/// What is stored is not what any version of this crate writes.
+pub(crate) fn corrupt(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::Corrupt)
+        .with_source(source)
+        .of_backend(NAME)
+}
+
+/// Whether nothing was written and the same may succeed in a moment.
+pub(crate) fn passes(error: &Error) -> bool {
+    error.retry() == Retry::Later
+        && matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_kind_and_a_retryability() {
+        let table = [
+            ("40001", ErrorKind::Busy, Retry::Later),
+            ("40P01", ErrorKind::Busy, Retry::Later),
+            ("55P03", ErrorKind::Busy, Retry::Later),
+            ("57014", ErrorKind::Timeout, Retry::Later),
+            ("25P03", ErrorKind::Timeout, Retry::Later),
+            ("25006", ErrorKind::ReadOnly, Retry::Never),
+            ("28P01", ErrorKind::Denied, Retry::Never),
+            ("28000", ErrorKind::Denied, Retry::Never),
+            ("42501", ErrorKind::Denied, Retry::Never),
+            ("3D000", ErrorKind::NotFound, Retry::Never),
+            ("2200H", ErrorKind::Exhausted, Retry::Never),
+            ("53100", ErrorKind::Full, Retry::Later),
+            ("53300", ErrorKind::Unavailable, Retry::Later),
+            ("57P01", ErrorKind::Unavailable, Retry::Later),
+            ("57P03", ErrorKind::Unavailable, Retry::Later),
+            ("08006", ErrorKind::Unavailable, Retry::Later),
+            ("XX001", ErrorKind::Corrupt, Retry::Never),
+            ("42P01", ErrorKind::Corrupt, Retry::Never),
+            ("54000", ErrorKind::Failed, Retry::Never),
+            ("23505", ErrorKind::Failed, Retry::Never),
+        ];
+        for (code, kind, retry) in table {
+            let found = of_code(&SqlState::from_code(code));
+            assert_eq!(found, (kind, retry), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_the_network_says_passes_and_an_unknown_name_does_not() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(of_io(&refused), (ErrorKind::Unavailable, Retry::Later));
+        let late = io::Error::new(io::ErrorKind::TimedOut, "connection timed out");
+        assert_eq!(of_io(&late), (ErrorKind::Timeout, Retry::Later));
+        let unknown = std::net::ToSocketAddrs::to_socket_addrs("no-such-host.invalid:1");
+        let unknown = unknown.unwrap_err();
+        assert_eq!(
+            of_io(&unknown),
+            (ErrorKind::NotFound, Retry::Never),
+            "{unknown}"
+        );
+        let forged = io::Error::other(rustls::Error::General("no".into()));
+        assert_eq!(of_io(&forged), (ErrorKind::Denied, Retry::Never));
+    }
+
+    #[test]
+    fn a_pool_without_a_free_connection_is_a_timeout_that_passes() {
+        let error = no_connection("apply")(PoolError::Timeout(TimeoutType::Wait));
+        assert_eq!(error.kind(), &ErrorKind::Timeout);
+        assert_eq!(error.retry(), Retry::Later);
+        assert_eq!(error.operation(), Some("apply"));
+    }
+}
