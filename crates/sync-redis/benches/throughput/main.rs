@@ -1,0 +1,117 @@
+//! Our store against the bare driver's batched pipeline, interleaved in one run.
+//!
+//! `cargo xtask bench redis` runs it on the server that `SYNC_TEST_REDIS_URL` names. The pipeline
+//! writes the same columns to the same hash and sorted sets, four variadic commands a page, with ids
+//! and digests computed beforehand: it is the ceiling, not a competitor. It looks nothing up, and a
+//! reader sees its page in parts.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "figures are printed with three digits"
+)]
+
+mod input;
+mod ours;
+mod raw;
+mod table;
+
+use std::time::Duration;
+
+use input::Input;
+use sync_core::Page;
+use table::Table;
+
+const PAIRS: usize = 5;
+
+fn main() {
+    let options = Options::parse();
+    let input = Input::generate(options.rows);
+    println!(
+        "{} operations of 844 bytes, {PAIRS} pairs; the pipeline: {}\n",
+        options.rows,
+        raw::COMMANDS
+    );
+    let mut table = Table::default();
+    for pair in 0..PAIRS {
+        for page in [500, 5_000] {
+            run_pair(&options, &input, page, pair, &mut table);
+        }
+    }
+    for _ in 0..3 {
+        table.keys(ours::scan_keys(&options.url, options.keys));
+    }
+    table.print(options.keys);
+}
+
+fn run_pair(options: &Options, input: &Input, page: usize, pair: usize, table: &mut Table) {
+    let ours = ours::Ours::create(&options.url);
+    let mut raw = raw::Pipe::create(&options.url);
+    let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
+    // Page by page in turn, and in turns who begins, so that a drift of the machine favours neither.
+    for (n, (operations, digests)) in input.pages(page).enumerate() {
+        let prepared = Page::new().upserts(operations.iter().cloned());
+        if (n + pair).is_multiple_of(2) {
+            raw_time += raw.write(operations, digests);
+            ours_time += ours.apply(prepared);
+        } else {
+            ours_time += ours.apply(prepared);
+            raw_time += raw.write(operations, digests);
+        }
+    }
+    table.bytes("ours", ours.bytes() as f64 / input.operations.len() as f64);
+    table.bytes(
+        "the pipeline",
+        raw.bytes() as f64 / input.operations.len() as f64,
+    );
+    let rate = |time: Duration| input.operations.len() as f64 / time.as_secs_f64();
+    let raw_rate = rate(raw_time);
+    let replay = rate(ours.replay(input, page));
+    let unordered = ours::Ours::create(&options.url);
+    let backfill = rate(unordered.backfill(input, page));
+    table.raw_insert(page, raw_rate);
+    let target = if page == 500 { 0.65 } else { 0.55 };
+    table.ratio(
+        &format!("insert, pages of {page}"),
+        rate(ours_time) / raw_rate,
+        Some(target),
+    );
+    table.ratio(&format!("replay, pages of {page}"), replay / raw_rate, None);
+    table.ratio(
+        &format!("backfill, pages of {page}"),
+        backfill / raw_rate,
+        None,
+    );
+    for (ours, raw) in ours.reads(input).iter().zip(&raw.reads(input)) {
+        assert_eq!(ours.name, raw.name);
+        table.read(ours.name, ours.millis, raw.millis);
+    }
+}
+
+struct Options {
+    rows: usize,
+    keys: usize,
+    url: String,
+}
+
+impl Options {
+    /// `--rows N`, `--keys N`; cargo's own `--bench` is ignored.
+    fn parse() -> Self {
+        let mut options = Self {
+            rows: 100_000,
+            keys: 1_000_000,
+            url: std::env::var("SYNC_TEST_REDIS_URL")
+                .unwrap_or_else(|_| panic!("SYNC_TEST_REDIS_URL names no server")),
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--bench" => {}
+                "--rows" => options.rows = arguments.next().unwrap().parse().unwrap(),
+                "--keys" => options.keys = arguments.next().unwrap().parse().unwrap(),
+                other => panic!("unknown argument {other}: --rows N, --keys N"),
+            }
+        }
+        options
+    }
+}

@@ -1,0 +1,283 @@
+use std::fmt;
+use std::time::Duration;
+
+use sync_core::{Error, ErrorKind, Result};
+
+use crate::NAME;
+
+/// The port that a URL without one means.
+const PORT: u16 = 6379;
+
+/// The longest prefix of keys.
+const PREFIX_BYTES: usize = 64;
+
+/// How to reach a server or a cluster.
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_redis::RedisConfig;
+///
+/// let config = RedisConfig::from_url("redis://me:secret@127.0.0.1:6379/2")?
+///     .prefix("registry")?
+///     .timeout(Duration::from_secs(10));
+/// # Ok::<(), sync_redis::sync_core::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct RedisConfig {
+    pub(crate) hosts: Vec<Address>,
+    pub(crate) tls: bool,
+    pub(crate) root_certificates: Option<Vec<u8>>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) database: i64,
+    pub(crate) prefix: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) patience: Duration,
+    pub(crate) readers: usize,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) on_boundary: Option<crate::fault::Hook>,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) work: Option<crate::fault::Work>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl RedisConfig {
+    /// The server at `host` and `port`, with the defaults of the methods below. A node of a cluster
+    /// stands for the cluster.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            hosts: vec![Address {
+                host: host.into(),
+                port,
+            }],
+            tls: false,
+            root_certificates: None,
+            username: None,
+            password: None,
+            database: 0,
+            prefix: "sync".to_owned(),
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+            patience: Duration::from_secs(2),
+            readers: 2,
+            #[cfg(feature = "fault-injection")]
+            on_boundary: None,
+            #[cfg(feature = "fault-injection")]
+            work: None,
+        }
+    }
+
+    /// What `redis://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE` says, with the defaults of the
+    /// methods below for the rest.
+    ///
+    /// - `rediss:` is TLS; `valkey:` and `valkeys:` are the same as `redis:` and `rediss:`.
+    /// - Several hosts are nodes of one cluster, and one that answers is enough.
+    /// - `:PASSWORD@` is a password without a user. Both are percent-encoded where needed.
+    /// - [`Config`](ErrorKind::Config) where it says something else. The message repeats nothing.
+    pub fn from_url(url: &str) -> Result<Self> {
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| refused("a Redis URL begins with redis:// or rediss://"))?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "redis" | "valkey" => false,
+            "rediss" | "valkeys" => true,
+            _ => return Err(refused("a Redis URL begins with redis:// or rediss://")),
+        };
+        if rest.contains(['?', '#']) {
+            return Err(refused("this Redis URL takes no options"));
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, authority),
+        };
+        let hosts: Vec<Address> = hosts.split(',').map(address).collect::<Result<_>>()?;
+        let mut config = Self::new("", PORT);
+        config.hosts = hosts;
+        config.tls = tls;
+        if let Some(user) = user {
+            let (name, password) = user.split_once(':').unwrap_or((user, ""));
+            config.username = Some(decode(name)?).filter(|name| !name.is_empty());
+            config.password = Some(decode(password)?).filter(|password| !password.is_empty());
+        }
+        let database = path.strip_suffix('/').unwrap_or(path);
+        if !database.is_empty() {
+            let digits = database.bytes().all(|byte| byte.is_ascii_digit());
+            let number = database.parse().ok().filter(|_| digits);
+            config.database =
+                number.ok_or_else(|| refused("the path of a Redis URL is a database's number"))?;
+        }
+        Ok(config)
+    }
+
+    /// The ACL user, where it is not the default one.
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The password.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// The number of the database. A cluster has only 0. Default: 0.
+    pub fn database(mut self, database: u16) -> Self {
+        self.database = i64::from(database);
+        self
+    }
+
+    /// Encrypt the connection, and verify the server by the web's certificate authorities, or by
+    /// those of [`root_certificates`](Self::root_certificates). Default: false.
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The certificates, as PEM, of the authorities that the server's certificate may come from,
+    /// instead of the web's.
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.root_certificates = Some(pem.into());
+        self
+    }
+
+    /// What the names of all keys begin with: an installation of its own for each prefix. 1 to 64
+    /// letters, digits, `.`, `_`, `-`, `:` and `/`. Default: `sync`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self> {
+        let prefix = prefix.into();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/".contains(&byte);
+        if prefix.is_empty() || prefix.len() > PREFIX_BYTES || !prefix.bytes().all(plain) {
+            return Err(refused(
+                "a prefix is 1 to 64 letters, digits, and any of . _ - : /",
+            ));
+        }
+        self.prefix = prefix;
+        Ok(self)
+    }
+
+    /// How long a connection may take to be made. Default: 5 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the server may take to answer. A large page holds it up, and every other client
+    /// with it. Default: 30 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a call tries again by itself while a server is gone, loads its data, or hands its
+    /// slots over, before it fails. Default: 2 seconds.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Connections for reading, to each server. Default: 2; 0 means 1.
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// Calls `hook` at every boundary of a page, where an error of it is the fault: before the
+    /// space's name is written down (`register`), before the page is sent (`commit`), and after it
+    /// was answered and before the caller is (`committed`).
+    #[cfg(feature = "fault-injection")]
+    pub fn on_boundary(mut self, hook: crate::fault::Hook) -> Self {
+        self.on_boundary = Some(hook);
+        self
+    }
+
+    /// Counts in `work` what the scripts cost.
+    #[cfg(feature = "fault-injection")]
+    pub fn count_work(mut self, work: crate::fault::Work) -> Self {
+        self.work = Some(work);
+        self
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("hosts", &self.hosts)
+            .field("tls", &self.tls)
+            .field("username", &self.username)
+            .field("database", &self.database)
+            .field("prefix", &self.prefix)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("timeout", &self.timeout)
+            .field("patience", &self.patience)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`.
+fn address(text: &str) -> Result<Address> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest
+            .split_once(']')
+            .ok_or_else(|| refused("an IPv6 address of a Redis URL stands in brackets"))?,
+        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
+    };
+    if host.is_empty() {
+        return Err(refused("a Redis URL names a host"));
+    }
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => PORT,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits
+            .parse()
+            .map_err(|_| refused("a port of a Redis URL is a number up to 65535"))?,
+        _ => return Err(refused("a port of a Redis URL is a number up to 65535")),
+    };
+    let host = decode(host)?;
+    Ok(Address { host, port })
+}
+
+/// Decodes `%XX`.
+fn decode(text: &str) -> Result<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(refused("a % in a Redis URL is followed by two digits"));
+        };
+        bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+    }
+    String::from_utf8(bytes).map_err(|_| refused("a Redis URL's percent-encoding is UTF-8"))
+}
+
+fn refused(message: &'static str) -> Error {
+    Error::new(ErrorKind::Config)
+        .with_message(message)
+        .of_backend(NAME)
+}
+
+#[cfg(test)]
+mod tests;

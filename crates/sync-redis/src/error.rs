@@ -1,0 +1,211 @@
+use std::fmt;
+use std::io;
+
+use redis::{ErrorKind as DriverKind, RedisError, ServerErrorKind};
+use sync_core::{Error, ErrorKind, Retry};
+
+use crate::NAME;
+use crate::config::Address;
+
+/// How a call to a server failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server's name leads nowhere.
+    NoHost(Address, io::Error),
+    /// The server is not the one that was meant, or speaks no TLS.
+    Handshake(Address, io::Error),
+    /// No connection was made in time.
+    NoConnection(Address),
+    /// The call never left: there was no connection, or it had ended.
+    NotSent(RedisError),
+    /// The connection ended after some of the call may have left.
+    Lost(RedisError),
+    /// No answer in time.
+    NoAnswer,
+    /// The server answered with an error.
+    Refused(RedisError),
+}
+
+impl Failure {
+    /// What the server says in one word, such as `READONLY`, also where it says so inside a script.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) | Self::NotSent(error) => code(error),
+            Self::NoHost(..)
+            | Self::Handshake(..)
+            | Self::NoConnection(_)
+            | Self::Lost(_)
+            | Self::NoAnswer => None,
+        }
+    }
+
+    /// Whether the call may have been carried out.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::NoAnswer)
+    }
+
+    /// The error of `operation`, of which a failure with an unknown outcome says so where `writes`.
+    pub(crate) fn into_error(self, operation: &'static str, writes: bool) -> Error {
+        let unknown = writes && self.is_unknown();
+        let kind = if unknown {
+            ErrorKind::UnknownOutcome
+        } else {
+            self.kind()
+        };
+        let error = Error::new(kind).of_backend(NAME).during(operation);
+        match self {
+            Self::NoHost(address, source) => error
+                .with_message(format!("the host of {address} is not known"))
+                .with_source(source),
+            Self::Handshake(address, source) => error
+                .with_message(format!("{address} and this program agree on no encryption"))
+                .with_source(source),
+            Self::NoConnection(address) => {
+                error.with_message(format!("no connection to {address} in time"))
+            }
+            Self::NoAnswer => error.with_message("the server did not answer in time"),
+            Self::NotSent(source) | Self::Lost(source) | Self::Refused(source) => {
+                let message = explain(&source);
+                let error = match code(&source) {
+                    // Until somebody takes over from the server that gave the part up.
+                    Some("READONLY") => error.with_retry(Retry::Later),
+                    _ => error,
+                };
+                let error = error.with_source(source);
+                match message {
+                    Some(message) => error.with_message(message),
+                    None => error,
+                }
+            }
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoHost(_, error) if error.to_string().contains("Temporary failure") => {
+                ErrorKind::Unavailable
+            }
+            Self::NoHost(..) => ErrorKind::NotFound,
+            Self::Handshake(..) => ErrorKind::Failed,
+            Self::NoConnection(_) => ErrorKind::Unavailable,
+            Self::NoAnswer => ErrorKind::Timeout,
+            Self::NotSent(error) | Self::Lost(error) | Self::Refused(error) => classify(error),
+        }
+    }
+}
+
+/// The one place where an error of the server or its driver becomes one of ours.
+pub(crate) fn classify(error: &RedisError) -> ErrorKind {
+    if error.is_io_error() {
+        return ErrorKind::Unavailable;
+    }
+    match error.kind() {
+        DriverKind::AuthenticationFailed => return ErrorKind::Denied,
+        DriverKind::InvalidClientConfig => return ErrorKind::Config,
+        DriverKind::UnexpectedReturnType => return ErrorKind::Corrupt,
+        _ => {}
+    }
+    match code(error) {
+        // No memory is left, or what cannot be saved to the disk, or copied to enough replicas, is not
+        // accepted.
+        Some("OOM" | "MISCONF" | "NOREPLICAS") => ErrorKind::Full,
+        Some("READONLY") => ErrorKind::ReadOnly,
+        Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED") => ErrorKind::Denied,
+        Some("BUSY") => ErrorKind::Busy,
+        Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "ASK" | "MOVED") => {
+            ErrorKind::Unavailable
+        }
+        Some("CORRUPT" | "WRONGTYPE") => ErrorKind::Corrupt,
+        Some("DBINDEX") => ErrorKind::NotFound,
+        _ => ErrorKind::Failed,
+    }
+}
+
+/// The codes that mean something here. The server puts one at the beginning of what it says; Redis
+/// before 7 hides that of a command inside a script in the text.
+const CODES: [&str; 19] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "CORRUPT",
+    "DENIED",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNKILLABLE",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
+
+fn code(error: &RedisError) -> Option<&'static str> {
+    let first = error.code().unwrap_or_default();
+    if let Some(known) = CODES.iter().find(|code| **code == first) {
+        return Some(known);
+    }
+    let text = error.to_string();
+    if error.kind() != DriverKind::Extension
+        && error.kind() != DriverKind::Server(ServerErrorKind::ResponseError)
+    {
+        return None;
+    }
+    if text.contains("DB index is out of range") {
+        return Some("DBINDEX");
+    }
+    if text.contains("can't run this command")
+        || text.contains("ACL failure in script")
+        || text.contains("No permissions to access a key")
+    {
+        return Some("NOPERM");
+    }
+    if text.contains("read only replica") {
+        return Some("READONLY");
+    }
+    // The word has to stand alone: a page's own keys may be in the text.
+    let words = text.split(|c: char| !c.is_ascii_uppercase());
+    words
+        .into_iter()
+        .find_map(|word| CODES.iter().find(|code| **code == word).copied())
+}
+
+/// What a person should know beyond the kind.
+fn explain(error: &RedisError) -> Option<&'static str> {
+    Some(match code(error)? {
+        "OOM" => "the server's maxmemory is reached",
+        "MISCONF" => "the server cannot save to its disk and accepts no writes",
+        "NOREPLICAS" => "too few replicas follow the server, and it accepts no writes",
+        "READONLY" => "the server is a replica; connect to its primary",
+        "NOAUTH" => "the server asks for a password",
+        "NOPERM" => "the user lacks a right; the documentation lists those it needs",
+        "DENIED" => "the server runs in protected mode and takes no connection from elsewhere",
+        "BUSY" => "a script of another client holds the server up",
+        "WRONGTYPE" => "a key under the prefix is of a type that no version of this crate writes",
+        "DBINDEX" => "the server has no database of this number",
+        "TRYAGAIN" | "ASK" => "the cluster is moving the space to another node",
+        "CLUSTERDOWN" => "the cluster does not serve all its slots",
+        "LOADING" => "the server is loading its data",
+        _ => return None,
+    })
+}
+
+/// An error of our own during `operation`.
+pub(crate) fn named(operation: &'static str) -> impl Fn(Error) -> Error {
+    move |error| error.of_backend(NAME).during(operation)
+}
+
+/// What no version of this crate writes.
+pub(crate) fn corrupt(what: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt)
+        .with_message(what.to_string())
+        .of_backend(NAME)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The conformance suite, on the server or cluster that `SYNC_TEST_REDIS_URL` names.
+#![cfg(feature = "fault-injection")]
+
+#[path = "common/admin.rs"]
+mod admin;
+
+use std::sync::Arc;
+
+use admin::Admin;
+
+use sync_conformance::{BoundaryHook, Database, Harness, Power, Work, WorkMeter};
+use sync_core::{Backend, Error, ErrorKind, Migrated, Result, Seq, SpaceName};
+use sync_redis::redis::cmd;
+use sync_redis::{RedisBackend, RedisConfig, fault};
+
+/// Keys under a prefix of their own, removed at the end unless another process owns them.
+struct Keys {
+    url: String,
+    prefix: String,
+    owned: bool,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            url: url(),
+            prefix: format!("t{:016x}", fastrand::u64(..)),
+            owned: true,
+        }
+    }
+
+    fn config(&self) -> Result<RedisConfig> {
+        RedisConfig::from_url(&self.url)?.prefix(&self.prefix)
+    }
+
+    fn admin(&self) -> Result<Admin> {
+        Admin::connect(&self.url).map_err(by_test)
+    }
+
+    /// What the keys are called whose copy lies aside: the same hash tags, and another prefix.
+    fn aside(&self) -> String {
+        format!("aside/{}", self.prefix)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if self.owned
+            && let Ok(mut admin) = self.admin()
+        {
+            for prefix in [self.prefix.clone(), self.aside()] {
+                let _ = admin.remove(&prefix);
+            }
+        }
+    }
+}
+
+fn url() -> String {
+    std::env::var("SYNC_TEST_REDIS_URL").unwrap_or_else(|_| {
+        panic!(
+            "SYNC_TEST_REDIS_URL names no server: run `cargo xtask services up redis`, then \
+             `eval \"$(cargo xtask services env)\"`"
+        )
+    })
+}
+
+fn by_test(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Failed)
+        .with_message("in the test's own access to the server")
+        .with_source(error)
+}
+
+impl Database for Keys {
+    type Backend = RedisBackend;
+
+    async fn connect(&self) -> Result<RedisBackend> {
+        RedisBackend::connect(self.config()?).await
+    }
+
+    async fn migrate(&self) -> Result<Migrated> {
+        RedisBackend::migrate(&self.config()?).await
+    }
+
+    fn locator(&self) -> Option<String> {
+        Some(self.prefix.clone())
+    }
+
+    fn set_head(&self, space: &SpaceName, head: Seq) -> Result<()> {
+        let mut command = cmd("HSET");
+        command.arg(format!("{}:{{{space}}}:meta", self.prefix));
+        command.arg("head").arg(head.value());
+        self.admin()?.anywhere(&command).map_err(by_test)
+    }
+
+    fn copy_aside(&self) -> Result<()> {
+        let copied = self.admin()?.copy(&self.prefix, &self.aside());
+        copied.map_err(by_test)
+    }
+
+    fn put_back(&self) -> Result<()> {
+        let copied = self.admin()?.copy(&self.aside(), &self.prefix);
+        copied.map_err(by_test)
+    }
+
+    async fn connect_with_boundaries(&self, hook: BoundaryHook) -> Result<RedisBackend> {
+        RedisBackend::connect(self.config()?.on_boundary(hook)).await
+    }
+
+    async fn connect_counting(&self) -> Result<(RedisBackend, WorkMeter)> {
+        let work = fault::Work::default();
+        let backend = RedisBackend::connect(self.config()?.count_work(work.clone())).await?;
+        let meter: WorkMeter = Arc::new(move || {
+            let costs = work.take().into_iter();
+            costs
+                .map(|(script, cost)| Work {
+                    statement: script.to_owned(),
+                    rows: cost.values,
+                })
+                .collect()
+        });
+        Ok((backend, meter))
+    }
+
+    fn hold_unrelated_transaction(&self) -> Result<Box<dyn Send>> {
+        let mut admin = self.admin()?;
+        for connection in admin.all() {
+            // Begun, with a command in it, and never ended.
+            cmd("MULTI").exec(connection).map_err(by_test)?;
+            let mut command = cmd("INCR");
+            command.arg(format!("{}:unrelated", self.prefix));
+            let _ = command.exec(connection);
+        }
+        Ok(Box::new(admin))
+    }
+}
+
+#[derive(Default)]
+struct Redis;
+
+impl Harness for Redis {
+    type Backend = RedisBackend;
+    type Database = Keys;
+
+    fn powers(&self) -> &[Power] {
+        &Power::ALL
+    }
+
+    fn fresh(&self) -> Result<Keys> {
+        let keys = self.empty()?;
+        self.block_on(keys.migrate())?;
+        Ok(keys)
+    }
+
+    fn attach(&self, locator: &str) -> Result<Keys> {
+        Ok(Keys {
+            url: url(),
+            prefix: locator.to_owned(),
+            owned: false,
+        })
+    }
+
+    fn empty(&self) -> Result<Keys> {
+        Ok(Keys::new())
+    }
+
+    /// A version no release has.
+    fn newer(&self) -> Result<Keys> {
+        let keys = self.fresh()?;
+        let mut command = cmd("HINCRBY");
+        command.arg(format!("{}:schema", keys.prefix));
+        command.arg("version").arg(1);
+        keys.admin()?.anywhere(&command).map_err(by_test)?;
+        Ok(keys)
+    }
+}
+
+sync_conformance::suite!(Redis);

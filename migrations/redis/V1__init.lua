@@ -1,0 +1,27 @@
+-- The layout. Redis has no tables to create: what this migration makes is the marker, KEYS[1], a hash
+-- that says which version of this layout the keys beside it have. It is written by the runner.
+--
+-- In PREFIX:schema and PREFIX:spaces, PREFIX is the installation's, `sync` unless told.
+--
+--   PREFIX:schema   hash    application, version; and for each migration N:name, N:checksum
+--   PREFIX:spaces   zset    the names of all spaces that were ever created, each with the score 0
+--
+-- A space has up to eleven keys. They share the hash tag of its name, and so one slot of a cluster.
+-- Positions are 8 bytes, big-endian, so that members of one score, which sort by their bytes, sort by
+-- them; 8 bytes ff stand for none. id is 32 bytes.
+--
+--   PREFIX:{SPACE}:meta     hash    epoch (16 bytes), server (the replication id of the server that
+--                                   wrote last), head, floor, total, ordered, tombstones (decimal)
+--   PREFIX:{SPACE}:rows     hash    id -> seq, ts, order, digest (16 bytes), length of the object (2),
+--                                   length of the payload (4), object, and the payload if it is small
+--   PREFIX:{SPACE}:blobs    hash    id -> the payload if it is large
+--   PREFIX:{SPACE}:time     zset    ts, id
+--   PREFIX:{SPACE}:seq      zset    seq, id
+--   PREFIX:{SPACE}:order    zset    order, id; of rows that have an order
+--   PREFIX:{SPACE}:object   zset    length of the object (2 bytes), object, seq, id; of rows that have
+--                                   an object
+--   PREFIX:{SPACE}:dead     zset    tombstones: seq, id, reason (1 byte), lifted (1), source seq, ts,
+--                                   object
+--   PREFIX:{SPACE}:graves   hash    id -> the tombstone that stands against it, where it has no row
+--   PREFIX:{SPACE}:state    hash    key -> value
+--   PREFIX:{SPACE}:names    zset    the keys of the state
