@@ -23,7 +23,8 @@ pub(crate) struct Cli {
 /// What every command takes. Flags win over the environment, which wins over the file.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
-    /// The store's URL: sqlite:PATH, memory:
+    /// The store's URL: sqlite:PATH, memory:, or with a feature of its own postgres://…,
+    /// redis://…, mongodb://…
     ///
     /// A URL with a password belongs in the environment or the file, because every user of a
     /// machine reads command lines.

@@ -52,6 +52,12 @@ impl Options {
         })
     }
 
+    /// The option `name` as it was given.
+    pub(crate) fn text(&self, name: &'static str) -> Option<&str> {
+        let given = self.given.iter().find(|(given, _)| given == name);
+        given.map(|(_, value)| value.as_str())
+    }
+
     /// The option `name` as a whole number from 1.
     pub(crate) fn count(&self, name: &'static str) -> Result<Option<usize>> {
         self.read(name, |value| {

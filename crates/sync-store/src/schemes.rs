@@ -3,10 +3,22 @@
 
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "mongo")]
+mod mongo;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(
+    feature = "memory",
+    feature = "mongo",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 use sync_core::Backend;
 use sync_core::{Error, Migrated, Result};
 
@@ -26,6 +38,16 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     match url.scheme() {
         #[cfg(feature = "memory")]
         "memory" => open::<sync_memory::MemoryBackend>(memory::config(url)?).await,
+        #[cfg(feature = "mongo")]
+        "mongodb" | "mongodb+srv" => open::<sync_mongo::MongoBackend>(mongo::config(url)?).await,
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            open::<sync_postgres::PostgresBackend>(postgres::config(url)?).await
+        }
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => {
+            open::<sync_redis::RedisBackend>(redis::config(url)?).await
+        }
         #[cfg(feature = "sqlite")]
         "sqlite" => open::<sync_sqlite::SqliteBackend>(sqlite::config(url)?).await,
         _ => Err(not_here(&url)),
@@ -43,6 +65,16 @@ pub async fn migrate(url: &str) -> Result<Migrated> {
     match url.scheme() {
         #[cfg(feature = "memory")]
         "memory" => sync_memory::MemoryBackend::migrate(&memory::config(url)?).await,
+        #[cfg(feature = "mongo")]
+        "mongodb" | "mongodb+srv" => sync_mongo::MongoBackend::migrate(&mongo::config(url)?).await,
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            sync_postgres::PostgresBackend::migrate(&postgres::config(url)?).await
+        }
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => {
+            sync_redis::RedisBackend::migrate(&redis::config(url)?).await
+        }
         #[cfg(feature = "sqlite")]
         "sqlite" => sync_sqlite::SqliteBackend::migrate(&sqlite::config(url)?).await,
         _ => Err(not_here(&url)),
@@ -60,42 +92,49 @@ pub fn sqlite_config(url: &str) -> Result<sync_sqlite::SqliteConfig> {
     }
 }
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+/// The configuration that a `postgres:` URL stands for, for what only `PostgreSQL` offers, such as a
+/// [takeover](sync_postgres::Takeover). Errors about the URL are those of [`connect`].
+#[cfg(feature = "postgres")]
+pub fn postgres_config(url: &str) -> Result<sync_postgres::PostgresConfig> {
+    let url = StoreUrl::parse(url)?;
+    match url.scheme() {
+        "postgres" | "postgresql" => postgres::config(url),
+        _ => Err(error("a postgres: URL is needed here")),
+    }
+}
+
+#[cfg(any(
+    feature = "memory",
+    feature = "mongo",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 async fn open<B: Backend>(config: B::Config) -> Result<AnyBackend> {
     Ok(AnyBackend::new(B::connect(config).await?))
 }
 
-/// Why a scheme cannot be used.
-enum Offer {
-    /// This crate's feature of that name brings it; whether this build has it.
-    Feature(&'static str, bool),
-    /// No version of this crate has it yet.
-    NotYet(&'static str),
-}
+/// A scheme, the feature of this crate that brings it, and whether this build has that.
+type Scheme = (&'static str, &'static str, bool);
 
 /// Every scheme a URL may have.
-const SCHEMES: [(&str, Offer); 9] = [
-    ("memory", Offer::Feature("memory", cfg!(feature = "memory"))),
-    ("sqlite", Offer::Feature("sqlite", cfg!(feature = "sqlite"))),
-    ("postgres", Offer::NotYet("PostgreSQL")),
-    ("postgresql", Offer::NotYet("PostgreSQL")),
-    ("redis", Offer::NotYet("Redis")),
-    ("rediss", Offer::NotYet("Redis")),
-    ("valkey", Offer::NotYet("Valkey")),
-    ("mongodb", Offer::NotYet("MongoDB")),
-    ("mongodb+srv", Offer::NotYet("MongoDB")),
+const SCHEMES: [Scheme; 10] = [
+    ("memory", "memory", cfg!(feature = "memory")),
+    ("sqlite", "sqlite", cfg!(feature = "sqlite")),
+    ("postgres", "postgres", cfg!(feature = "postgres")),
+    ("postgresql", "postgres", cfg!(feature = "postgres")),
+    ("redis", "redis", cfg!(feature = "redis")),
+    ("rediss", "redis", cfg!(feature = "redis")),
+    ("valkey", "redis", cfg!(feature = "redis")),
+    ("valkeys", "redis", cfg!(feature = "redis")),
+    ("mongodb", "mongo", cfg!(feature = "mongo")),
+    ("mongodb+srv", "mongo", cfg!(feature = "mongo")),
 ];
 
 fn not_here(url: &StoreUrl) -> Error {
-    let offer = SCHEMES.iter().find(|(scheme, _)| *scheme == url.scheme());
-    error(match offer {
-        Some((scheme, Offer::NotYet(database))) => {
-            format!(
-                "{scheme}: this version has no backend for {database}; {}",
-                usable()
-            )
-        }
-        Some((scheme, Offer::Feature(feature, _))) => format!(
+    let known = SCHEMES.iter().find(|(scheme, ..)| *scheme == url.scheme());
+    error(match known {
+        Some((scheme, feature, _)) => format!(
             "{scheme}: this program was built without it; build sync-store with the feature \
              {feature}"
         ),
@@ -112,11 +151,9 @@ fn not_here(url: &StoreUrl) -> Error {
 /// What could be used instead, in this build and in another.
 fn usable() -> String {
     let with = |wanted: bool| {
-        let schemes = SCHEMES.iter().filter_map(|(scheme, offer)| match offer {
-            Offer::Feature(_, built) if *built == wanted => Some(format!("{scheme}:")),
-            _ => None,
-        });
-        schemes.collect::<Vec<_>>().join(", ")
+        let schemes = SCHEMES.iter().filter(|(.., built)| *built == wanted);
+        let named = schemes.map(|(scheme, ..)| format!("{scheme}:"));
+        named.collect::<Vec<_>>().join(", ")
     };
     match (with(true), with(false)) {
         (built, others) if others.is_empty() => format!("there are {built}"),

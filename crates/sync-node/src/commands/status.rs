@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sync_engine::Status;
 use sync_store::{
-    AnyBackend, AnyStore, Capabilities, Durability, Limit, SpaceName, StateEntry, SyncState,
-    SyncStore, TimeRange,
+    AnyBackend, AnyStore, Capabilities, Description, Durability, Limit, SpaceName, StateEntry,
+    SyncState, SyncStore, TimeRange,
 };
 
 use crate::failure::Result;
@@ -46,9 +46,17 @@ struct Document {
 #[serde(rename_all = "camelCase")]
 struct Store {
     backend: &'static str,
+    /// The database's name and version.
+    server: String,
     durability: &'static str,
     multi_process: bool,
     notify_delay_ms: u128,
+    /// What decides what an answered page survives, as the database calls it.
+    settings: BTreeMap<String, String>,
+    /// What the database takes, in memory or on disk; absent where it does not tell.
+    bytes: Option<u64>,
+    /// The same for each row, where every space is looked at and there is a row.
+    bytes_per_operation: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -118,8 +126,13 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
         let store = backend.open(&name).await?;
         spaces.push(Space::read(&store, !args.no_fingerprint).await?);
     }
+    let rows = match &settings.named_space {
+        Some(_) => 0,
+        None => spaces.iter().map(|space| space.rows).sum(),
+    };
+    let description = backend.describe().await?;
     let document = Document {
-        store: Store::of(backend.name(), backend.capabilities()),
+        store: Store::of(backend.name(), backend.capabilities(), description, rows),
         spaces,
     };
     let text = document.to_text();
@@ -138,9 +151,16 @@ async fn every_space(backend: &AnyBackend) -> Result<Vec<SpaceName>> {
 }
 
 impl Store {
-    fn of(backend: &'static str, capabilities: Capabilities) -> Self {
+    fn of(
+        backend: &'static str,
+        capabilities: Capabilities,
+        description: Description,
+        rows: u64,
+    ) -> Self {
+        let bytes = description.bytes;
         Self {
             backend,
+            server: description.server,
             durability: match capabilities.durability {
                 Durability::Memory => "memory",
                 Durability::Process => "process",
@@ -148,7 +168,29 @@ impl Store {
             },
             multi_process: capabilities.multi_process,
             notify_delay_ms: capabilities.notify_delay.as_millis(),
+            settings: description.settings.into_iter().collect(),
+            bytes,
+            bytes_per_operation: bytes.and_then(|bytes| bytes.checked_div(rows)),
         }
+    }
+}
+
+impl Store {
+    fn write_server(&self, text: &mut String) {
+        let _ = write!(text, "{}", self.server);
+        for (name, value) in &self.settings {
+            let _ = write!(text, ", {name}={value}");
+        }
+        match (self.bytes, self.bytes_per_operation) {
+            (Some(bytes), Some(each)) => {
+                let _ = write!(text, "; {bytes} bytes, {each} for each operation");
+            }
+            (Some(bytes), None) => {
+                let _ = write!(text, "; {bytes} bytes");
+            }
+            (None, _) => {}
+        }
+        text.push('\n');
     }
 }
 
@@ -287,6 +329,7 @@ impl Document {
             durability,
             multi_process,
             notify_delay_ms,
+            ..
         } = &self.store;
         let processes = if *multi_process {
             "several processes"
@@ -303,6 +346,7 @@ impl Document {
                 _ => "a crash of the machine",
             }
         );
+        self.store.write_server(&mut text);
         if self.spaces.is_empty() {
             text.push_str("no spaces yet\n");
         }

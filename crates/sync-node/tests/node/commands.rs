@@ -33,11 +33,16 @@ fn status_shows_what_a_space_holds() {
         Page::new().delete(Delete::new(id(2), TombstoneReason::Removed)),
     ]);
     let status = node.run(&["status", "--json"]).json();
+    let store = &status["store"];
+    let bytes = store["bytes"].as_u64().unwrap();
     assert_eq!(
-        status["store"],
+        *store,
         json!({"backend": "sqlite", "durability": "process", "multiProcess": true,
-               "notifyDelayMs": status["store"]["notifyDelayMs"]})
+               "notifyDelayMs": store["notifyDelayMs"], "server": store["server"],
+               "settings": {"journal_mode": "wal", "synchronous": "1"},
+               "bytes": bytes, "bytesPerOperation": bytes})
     );
+    assert!(store["server"].as_str().unwrap().starts_with("SQLite 3."));
     let space = &status["spaces"][0];
     assert_eq!(space["epoch"].as_str().unwrap().len(), 32);
     assert_eq!(
@@ -63,6 +68,7 @@ fn status_shows_what_a_space_holds() {
         "text = 42",
         "binary = 2 bytes, ff00…",
         "the end of the process",
+        ", journal_mode=wal, synchronous=1; ",
     ] {
         assert!(text.contains(shown), "{text}");
     }

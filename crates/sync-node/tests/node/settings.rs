@@ -106,18 +106,6 @@ fn a_configuration_file_that_is_not_understood_is_a_usage_error_that_shows_no_va
 fn a_url_that_cannot_be_used_is_a_usage_error_that_says_what_can() {
     let node = Node::unmigrated();
     for (url, expected) in [
-        (
-            "postgres://me:hunter2@host/db",
-            "this version has no backend for PostgreSQL",
-        ),
-        (
-            "redis://:hunter2@host",
-            "this version has no backend for Redis",
-        ),
-        (
-            "mongodb://me:hunter2@host",
-            "this version has no backend for MongoDB",
-        ),
         ("mysql://me:hunter2@host", "memory:, sqlite:"),
         (
             "sqlite:x?cache=hunter2",

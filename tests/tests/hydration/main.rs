@@ -5,8 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
-use std::path::PathBuf;
+mod backends;
+mod upstream;
+
 use std::time::SystemTime;
 
 use pollster::block_on;
@@ -16,49 +17,10 @@ use sync_core::{
 };
 use sync_engine::{Advance, HydrateConfig, Hydrator, Progress, Start, Walk};
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperSource};
-use sync_mdip::simulate::{Config, Gatekeeper, Log, generate};
+use sync_mdip::simulate::Gatekeeper;
 use sync_memory::{MemoryBackend, MemoryConfig, MemoryStore};
 
-/// A log, and what it comes to.
-struct Upstream {
-    log: Log,
-    /// Rows with the DIDs that are private to the Gatekeeper, where that is known beforehand.
-    all: Option<u64>,
-    /// Rows without them.
-    public: Option<u64>,
-    /// Rows of the snapshot.
-    snapshot: Option<u64>,
-}
-
-fn upstream() -> Upstream {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/gatekeeper");
-    let directory =
-        std::env::var_os("SYNC_MDIP_CAPTURE").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    if !directory.exists() {
-        println!("no capture here; with a generated log instead");
-        let mut config = Config::new(3, 400);
-        // What a reorganisation displaces only the log still tells of.
-        config.shares.reorganisations = 0;
-        let mut log = Log::from_rows(generate(config)).unwrap();
-        log.snapshot_at(log.newest() / 2);
-        return Upstream {
-            log,
-            all: None,
-            public: None,
-            snapshot: None,
-        };
-    }
-    println!("with the capture in {}", directory.display());
-    let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
-    let changes = read("changes-from-zero-limit500.ndjson");
-    let snapshot = read("snapshot-limit500.ndjson");
-    Upstream {
-        log: Log::from_captured(changes.lines(), snapshot.lines()).unwrap(),
-        all: Some(3_207),
-        public: Some(3_197),
-        snapshot: Some(1_823),
-    }
-}
+use upstream::upstream;
 
 fn hydrator(
     gatekeeper: &Gatekeeper,
