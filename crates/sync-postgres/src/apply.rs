@@ -4,6 +4,7 @@
 //! what it does is worked out in memory; and what is to be written goes in one or two more, however
 //! many operations there are.
 
+mod blind;
 mod copy;
 mod look_up;
 mod write;
@@ -33,6 +34,8 @@ pub(crate) struct Written {
     pub(crate) changed: bool,
     /// Rows were left behind for the sweep.
     pub(crate) garbage: bool,
+    /// The space has tombstones, which stand against operations without their key's saying so.
+    tombstones: bool,
 }
 
 /// A page on its way into a space.
@@ -105,15 +108,21 @@ impl Job {
         let page = &self.page;
         let upserts_alone =
             page.lifts.is_empty() && page.deletes.is_empty() && page.backfills.is_empty();
-        upserts_alone && !page.replace && self.streak.load(Ordering::Relaxed) >= STREAK
+        let few = (1..=blind::MOST).contains(&page.upserts.len());
+        upserts_alone
+            && few
+            && !page.replace
+            && !page.reset
+            && self.streak.load(Ordering::Relaxed) >= STREAK
     }
 
-    fn learn(&self, applied: &Applied) {
+    fn learn(&self, written: &Written) {
         let new = |outcome: &UpsertOutcome| *outcome == UpsertOutcome::Inserted;
-        if applied.upserts.is_empty() {
+        let upserts = &written.applied.upserts;
+        if upserts.is_empty() {
             return;
         }
-        let streak = if applied.upserts.iter().all(new) {
+        let streak = if !written.tombstones && upserts.iter().all(new) {
             self.streak.load(Ordering::Relaxed).saturating_add(1)
         } else {
             0
@@ -125,15 +134,23 @@ impl Job {
 /// Applies a page, all or nothing, however often it takes within the bound for that.
 pub(crate) async fn apply(pool: &Pool, config: &PostgresConfig, job: &Job) -> Result<Written> {
     let _turn = pool.turn(&job.name).await;
-    let look = AtomicBool::new(!job.expects_new());
+    let blind = AtomicBool::new(job.expects_new());
     let written = pool
         .retrying(|| async {
             loop {
                 let connection = pool.writer("apply").await?;
-                let step = attempt(&connection, config, job, &look).await;
-                match step {
+                // Boxed, because a compiler that looks through both takes minutes.
+                let attempt = if blind.load(Ordering::Relaxed) {
+                    blind::attempt(&connection, config, job).boxed()
+                } else {
+                    attempt(&connection, config, job).boxed()
+                };
+                match attempt.await {
                     Ok(Step::Written(written)) => return Ok(written),
-                    Ok(Step::Again) => connection.roll_back().await,
+                    Ok(Step::Again) => {
+                        blind.store(false, Ordering::Relaxed);
+                        connection.roll_back().await;
+                    }
                     Err(error) => {
                         connection.roll_back().await;
                         return Err(error);
@@ -143,7 +160,7 @@ pub(crate) async fn apply(pool: &Pool, config: &PostgresConfig, job: &Job) -> Re
         })
         .await
         .map_err(named("apply"))?;
-    job.learn(&written.applied);
+    job.learn(&written);
     Ok(written)
 }
 
@@ -159,7 +176,7 @@ pub(crate) async fn apply_in(
             .with_message("the space was created meanwhile")
             .of_backend(NAME)
     };
-    let before = look_up::look_up_in(connection, config, job, true).await?;
+    let before = look_up::look_up_in(connection, config, job).await?;
     let before = before.ok_or_else(moved)?;
     let plan = Plan::new(&job.page, digests, before.plan)?;
     if plan.changed && !write::write(connection, config, job, &before.place, &plan).await? {
@@ -168,48 +185,38 @@ pub(crate) async fn apply_in(
     Ok(plan)
 }
 
-async fn attempt(
-    connection: &Connection,
-    config: &PostgresConfig,
-    job: &Job,
-    look: &AtomicBool,
-) -> Result<Step> {
-    let looked = look.load(Ordering::Relaxed);
-    let Some(before) = look_up::look_up(connection, config, job, looked).await? else {
+async fn attempt(connection: &Connection, config: &PostgresConfig, job: &Job) -> Result<Step> {
+    let Some(before) = look_up::look_up(connection, config, job).await? else {
         return Ok(Step::Again);
     };
     let digests = job.digests.clone().await;
+    let tombstones = before.plan.counters.tombstones > 0;
     let plan = Plan::new(&job.page, &digests, before.plan)?;
-    if !plan.changed {
-        connection.roll_back().await;
-        return Ok(Step::Written(Written {
-            applied: plan.applied,
-            changed: false,
-            garbage: false,
-        }));
-    }
-    match write::write(connection, config, job, &before.place, &plan).await {
-        Ok(true) => {}
-        Ok(false) => return Ok(Step::Again),
-        Err(error) if !looked && is_duplicate(&error) => {
-            job.streak.store(0, Ordering::Relaxed);
-            look.store(true, Ordering::Relaxed);
+    if plan.changed {
+        if !write::write(connection, config, job, &before.place, &plan).await? {
             return Ok(Step::Again);
         }
-        Err(error) => return Err(error),
+        boundary(config, "commit")?;
+        commit(connection, config, &job.name).await?;
+        answered(config)?;
+    } else {
+        connection.roll_back().await;
     }
-    boundary(config, "commit")?;
-    commit(connection, config, &job.name).await?;
+    Ok(Step::Written(Written {
+        garbage: plan.reset && before.place.found.space.is_some(),
+        applied: plan.applied,
+        changed: plan.changed,
+        tombstones,
+    }))
+}
+
+/// The boundary between the commit and the answer.
+fn answered(config: &PostgresConfig) -> Result<()> {
     boundary(config, "committed").map_err(|source| {
         Error::new(ErrorKind::UnknownOutcome)
             .with_source(source)
             .of_backend(NAME)
-    })?;
-    Ok(Step::Written(Written {
-        garbage: plan.reset && before.place.found.space.is_some(),
-        applied: plan.applied,
-        changed: true,
-    }))
+    })
 }
 
 /// Commits, and tells whoever listens. The news is a statement of its own behind the commit: inside

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use deadpool_postgres::{Object, Pool as Objects, PoolError, TimeoutType, Timeouts};
-use futures_util::SinkExt;
-use futures_util::future::{Either, join, poll_immediate};
+use futures_util::future::{BoxFuture, Either, join, poll_immediate};
+use futures_util::{FutureExt, SinkExt};
 use sync_core::{Error, ErrorKind, Result, SpaceName};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::error::{DbError, Severity};
@@ -307,52 +307,59 @@ impl Connection {
         }
     }
 
-    /// Runs a statement and answers its rows.
-    pub(crate) async fn rows(
-        &self,
-        statement: &Statement,
-        parameters: Parameters<'_>,
-    ) -> Result<Vec<Row>> {
-        let client = self.client()?;
-        let named;
-        let running = if self.shared.pooled {
-            let typed: Vec<_> = parameters
-                .iter()
-                .copied()
-                .zip(statement.types.iter().cloned())
-                .collect();
-            Either::Left(async move { client.query_typed(&statement.text, &typed).await })
-        } else {
-            named = self.named_statement(statement).await?;
-            Either::Right(client.query(&named, parameters))
-        };
-        #[cfg(feature = "fault-injection")]
-        let running = self.counting(Some(statement.name), running);
-        running.await.map_err(|source| self.failed(source))
+    /// Runs a statement and answers its rows. Boxed, as the next one, because pages and reads join
+    /// many of them, and a compiler that looks through all of that takes minutes.
+    pub(crate) fn rows<'c>(
+        &'c self,
+        statement: &'c Statement,
+        parameters: Parameters<'c>,
+    ) -> BoxFuture<'c, Result<Vec<Row>>> {
+        async move {
+            let client = self.client()?;
+            let named;
+            let running = if self.shared.pooled {
+                let typed: Vec<_> = parameters
+                    .iter()
+                    .copied()
+                    .zip(statement.types.iter().cloned())
+                    .collect();
+                Either::Left(async move { client.query_typed(&statement.text, &typed).await })
+            } else {
+                named = self.named_statement(statement).await?;
+                Either::Right(client.query(&named, parameters))
+            };
+            #[cfg(feature = "fault-injection")]
+            let running = self.counting(Some(statement.name), running);
+            running.await.map_err(|source| self.failed(source))
+        }
+        .boxed()
     }
 
     /// Runs a statement and answers how many rows it wrote.
-    pub(crate) async fn execute(
-        &self,
-        statement: &Statement,
-        parameters: Parameters<'_>,
-    ) -> Result<u64> {
-        let client = self.client()?;
-        let named;
-        let running = if self.shared.pooled {
-            let typed: Vec<_> = parameters
-                .iter()
-                .copied()
-                .zip(statement.types.iter().cloned())
-                .collect();
-            Either::Left(async move { client.execute_typed(&statement.text, &typed).await })
-        } else {
-            named = self.named_statement(statement).await?;
-            Either::Right(client.execute(&named, parameters))
-        };
-        #[cfg(feature = "fault-injection")]
-        let running = self.counting(Some(statement.name), running);
-        running.await.map_err(|source| self.failed(source))
+    pub(crate) fn execute<'c>(
+        &'c self,
+        statement: &'c Statement,
+        parameters: Parameters<'c>,
+    ) -> BoxFuture<'c, Result<u64>> {
+        async move {
+            let client = self.client()?;
+            let named;
+            let running = if self.shared.pooled {
+                let typed: Vec<_> = parameters
+                    .iter()
+                    .copied()
+                    .zip(statement.types.iter().cloned())
+                    .collect();
+                Either::Left(async move { client.execute_typed(&statement.text, &typed).await })
+            } else {
+                named = self.named_statement(statement).await?;
+                Either::Right(client.execute(&named, parameters))
+            };
+            #[cfg(feature = "fault-injection")]
+            let running = self.counting(Some(statement.name), running);
+            running.await.map_err(|source| self.failed(source))
+        }
+        .boxed()
     }
 
     /// Commits the transaction of a page, and runs `news` behind it.

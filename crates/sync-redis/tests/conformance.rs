@@ -5,6 +5,7 @@
 mod admin;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use admin::Admin;
 
@@ -30,7 +31,9 @@ impl Keys {
     }
 
     fn config(&self) -> Result<RedisConfig> {
-        RedisConfig::from_url(&self.url)?.prefix(&self.prefix)
+        // The suite's largest pages take their time on a machine that is busy.
+        let config = RedisConfig::from_url(&self.url)?.timeout(Duration::from_mins(2));
+        config.prefix(&self.prefix)
     }
 
     fn admin(&self) -> Result<Admin> {

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use futures_util::future::join5;
 use sync_core::plan::{Before, StoredRow, StoredTombstone};
-use sync_core::{Digest, OpId, Page, Result, StateKey, TombstoneReason};
+use sync_core::{Bytes, Digest, OpId, Page, Result, StateKey, TombstoneReason};
 use tokio_postgres::Row;
 
 use super::{Job, Place, boundary};
 use crate::PostgresConfig;
 use crate::columns::{bytes, object, op_id, optional_position, position, value};
 use crate::error::corrupt;
-use crate::pool::Connection;
+use crate::pool::{Connection, Parameters};
 use crate::space;
+use crate::statements::Statement;
 
 /// What a page finds.
 pub(super) struct Found {
@@ -26,10 +27,9 @@ pub(super) async fn look_up(
     connection: &Connection,
     config: &PostgresConfig,
     job: &Job,
-    rows_too: bool,
 ) -> Result<Option<Found>> {
     boundary(config, "begin")?;
-    look_up_after(connection, config, job, rows_too, true).await
+    look_up_after(connection, config, job, true).await
 }
 
 /// The same inside a transaction that has begun.
@@ -37,16 +37,14 @@ pub(super) async fn look_up_in(
     connection: &Connection,
     config: &PostgresConfig,
     job: &Job,
-    rows_too: bool,
 ) -> Result<Option<Found>> {
-    look_up_after(connection, config, job, rows_too, false).await
+    look_up_after(connection, config, job, false).await
 }
 
 async fn look_up_after(
     connection: &Connection,
     config: &PostgresConfig,
     job: &Job,
-    rows_too: bool,
     begin: bool,
 ) -> Result<Option<Found>> {
     let statements = connection.statements();
@@ -55,7 +53,6 @@ async fn look_up_after(
     // A reset forgets whatever stands.
     let ids = if page.reset { Vec::new() } else { ids(page) };
     let keys = keys(page);
-    let look_for_rows = rows_too && !ids.is_empty();
     // Only these ask what a row is about.
     let rows = if page.deletes.is_empty() && !page.replace {
         &statements.look_up_rows
@@ -66,7 +63,7 @@ async fn look_up_after(
     boundary(config, "lock")?;
     boundary(config, "space")?;
     for (wants, statement, name) in [
-        (look_for_rows, rows, "look up rows"),
+        (!ids.is_empty(), rows, "look up rows"),
         (
             !ids.is_empty(),
             &statements.look_up_tombstones,
@@ -80,42 +77,31 @@ async fn look_up_after(
         }
     }
     connection.prepare(&wanted).await?;
-    let (opened, locked, rows, tombstones, state) = join5(
+    let (opened, locked, live, dead, values) = join5(
         async {
             if begin {
-                connection.begin_page().await
-            } else {
-                Ok(())
+                connection.begin_page().await?;
             }
+            Ok(())
         },
         space::lock(connection, &job.name),
-        async {
-            if look_for_rows {
-                connection.rows(rows, &[&name, &ids]).await
-            } else {
-                Ok(Vec::new())
-            }
-        },
-        async {
-            if ids.is_empty() {
-                Ok(Vec::new())
-            } else {
-                let statement = &statements.look_up_tombstones;
-                connection.rows(statement, &[&name, &ids]).await
-            }
-        },
-        async {
-            if keys.is_empty() {
-                Ok(Vec::new())
-            } else {
-                let statement = &statements.look_up_state;
-                connection.rows(statement, &[&name, &keys]).await
-            }
-        },
+        looked_up(connection, !ids.is_empty(), rows, &[&name, &ids]),
+        looked_up(
+            connection,
+            !ids.is_empty(),
+            &statements.look_up_tombstones,
+            &[&name, &ids],
+        ),
+        looked_up(
+            connection,
+            !keys.is_empty(),
+            &statements.look_up_state,
+            &[&name, &keys],
+        ),
     )
     .await;
     opened?;
-    let (locked, rows, tombstones, state) = (locked?, rows?, tombstones?, state?);
+    let (locked, live, dead, values) = (locked?, live?, dead?, values?);
     let Some(found) = locked else {
         return Ok(None);
     };
@@ -124,21 +110,41 @@ async fn look_up_after(
         plan.head = space.head;
         plan.counters = space.counters;
     }
-    plan.rows = rows.iter().map(stored_row).collect::<Result<_>>()?;
-    plan.tombstones = tombstones
-        .iter()
-        .map(stored_tombstone)
-        .collect::<Result<_>>()?;
-    let mut set_by = HashMap::new();
-    for row in &state {
-        let key = StateKey::new(value(row, 0)?).map_err(corrupt)?;
-        plan.state.insert(key.clone(), bytes(row, 1)?);
-        set_by.insert(key, value(row, 2)?);
-    }
+    plan.rows = live.iter().map(stored_row).collect::<Result<_>>()?;
+    plan.tombstones = dead.iter().map(stored_tombstone).collect::<Result<_>>()?;
+    let (state, set_by) = stored_state(&values)?;
+    plan.state = state;
     Ok(Some(Found {
         plan,
         place: Place { found, set_by },
     }))
+}
+
+/// The rows of a look-up, none where there is nothing to look for.
+pub(super) async fn looked_up(
+    connection: &Connection,
+    wanted: bool,
+    statement: &Statement,
+    parameters: Parameters<'_>,
+) -> Result<Vec<Row>> {
+    if wanted {
+        connection.rows(statement, parameters).await
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// What the page's state keys hold, and which page set each.
+pub(super) fn stored_state(
+    rows: &[Row],
+) -> Result<(HashMap<StateKey, Bytes>, HashMap<StateKey, i64>)> {
+    let (mut state, mut set_by) = (HashMap::new(), HashMap::new());
+    for row in rows {
+        let key = StateKey::new(value(row, 0)?).map_err(corrupt)?;
+        state.insert(key.clone(), bytes(row, 1)?);
+        set_by.insert(key, value(row, 2)?);
+    }
+    Ok((state, set_by))
 }
 
 fn ids(page: &Page) -> Vec<&[u8]> {
@@ -150,7 +156,7 @@ fn ids(page: &Page) -> Vec<&[u8]> {
     ids.map(|id| &id.as_bytes()[..]).collect()
 }
 
-fn keys(page: &Page) -> Vec<&str> {
+pub(super) fn keys(page: &Page) -> Vec<&str> {
     let expected = page.preconditions.iter().map(|condition| &condition.key);
     let changed = page.state.iter().map(|change| &change.key);
     let mut keys: Vec<&str> = expected.chain(changed).map(StateKey::as_str).collect();

@@ -8,17 +8,28 @@ use sync_core::{Bytes, Error, ErrorKind, Object, OpId, Result, Seq, StateChange,
 use super::copy::Rows;
 use super::{Job, Place, boundary};
 use crate::pool::Connection;
+use crate::space::{self, Space};
 use crate::statements::Statement;
-use crate::{NAME, PostgresConfig, space};
+use crate::{NAME, PostgresConfig};
 
 /// Where the rows of a page go.
 #[derive(Clone, Copy)]
-struct Target {
-    incarnation: i32,
+pub(super) struct Target {
+    pub(super) incarnation: i32,
     /// The number of the page in it.
     page: i64,
     /// The incarnation begins with this page.
     new: bool,
+}
+
+impl Target {
+    pub(super) fn next_page_of(space: &Space) -> Self {
+        Self {
+            incarnation: space.incarnation,
+            page: space.page + 1,
+            new: false,
+        }
+    }
 }
 
 /// Writes what `plan` says. False where the space was created meanwhile.
@@ -33,13 +44,8 @@ pub(super) async fn write(
         return Ok(false);
     };
     let statements = connection.statements();
-    let mut writes = Writes {
-        connection,
-        config,
-        wanted: Vec::new(),
-        sent: Vec::new(),
-    };
-    writes.rows(&target, place, plan)?;
+    let mut writes = Writes::new(connection, config);
+    writes.rows(&target, plan)?;
     writes.state(&target, place, &plan.state)?;
     writes.space(&target, job, place, plan)?;
     if !plan.inserted.is_empty() {
@@ -87,22 +93,27 @@ async fn target(
         space::discard(connection, space.incarnation).await?;
         return Ok(Some(new(incarnation)));
     }
-    Ok(Some(Target {
-        incarnation: space.incarnation,
-        page: space.page + 1,
-        new: false,
-    }))
+    Ok(Some(Target::next_page_of(space)))
 }
 
 /// Statements that are sent one behind the other.
-struct Writes<'w> {
+pub(super) struct Writes<'w> {
     connection: &'w Connection,
     config: &'w PostgresConfig,
     wanted: Vec<&'w Statement>,
-    sent: Vec<BoxFuture<'w, Result<()>>>,
+    pub(super) sent: Vec<BoxFuture<'w, Result<()>>>,
 }
 
 impl<'w> Writes<'w> {
+    pub(super) fn new(connection: &'w Connection, config: &'w PostgresConfig) -> Self {
+        Self {
+            connection,
+            config,
+            wanted: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
     fn send(
         &mut self,
         statement: &'w Statement,
@@ -114,10 +125,9 @@ impl<'w> Writes<'w> {
         Ok(())
     }
 
-    fn rows(&mut self, target: &Target, place: &Place, plan: &'w Plan) -> Result<()> {
+    fn rows(&mut self, target: &Target, plan: &'w Plan) -> Result<()> {
         let (connection, statements) = (self.connection, self.connection.statements());
         let incarnation = target.incarnation;
-        let _ = place;
         if !plan.removed.is_empty() {
             self.send(
                 &statements.remove,
@@ -145,7 +155,7 @@ impl<'w> Writes<'w> {
         Ok(())
     }
 
-    fn state(
+    pub(super) fn state(
         &mut self,
         target: &Target,
         place: &'w Place,
@@ -171,7 +181,7 @@ impl<'w> Writes<'w> {
         Ok(())
     }
 
-    fn space(
+    pub(super) fn space(
         &mut self,
         target: &Target,
         job: &'w Job,

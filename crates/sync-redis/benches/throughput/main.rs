@@ -6,11 +6,13 @@
 //! reader sees its page in parts.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
+#![expect(clippy::indexing_slicing, reason = "a benchmark that fails may panic")]
 #![expect(
     clippy::cast_precision_loss,
     reason = "figures are printed with three digits"
 )]
 
+mod cpu;
 mod input;
 mod ours;
 mod raw;
@@ -36,6 +38,11 @@ fn main() {
     for pair in 0..PAIRS {
         for page in [500, 5_000] {
             run_pair(&options, &input, page, pair, &mut table);
+        }
+    }
+    for page in [500, 5_000] {
+        for _ in 0..3 {
+            measure_cpu(&options, &input, page, &mut table);
         }
     }
     for _ in 0..3 {
@@ -86,6 +93,28 @@ fn run_pair(options: &Options, input: &Input, page: usize, pair: usize, table: &
         assert_eq!(ours.name, raw.name);
         table.read(ours.name, ours.millis, raw.millis);
     }
+}
+
+/// All pages of the one, then all pages of the other.
+fn measure_cpu(options: &Options, input: &Input, page: usize, table: &mut Table) {
+    let mut cpu = cpu::Cpu::of(&options.url);
+    let mut raw = raw::Pipe::create(&options.url);
+    let pipe = cpu.each(input.operations.len(), || {
+        for (operations, digests) in input.pages(page) {
+            raw.write(operations, digests);
+        }
+    });
+    let store = ours::Ours::create(&options.url);
+    let pages: Vec<_> = input
+        .pages(page)
+        .map(|(operations, _)| Page::new().upserts(operations.iter().cloned()))
+        .collect();
+    let ours = cpu.each(input.operations.len(), || {
+        for page in pages {
+            store.apply(page);
+        }
+    });
+    table.cpu(page, ours, pipe);
 }
 
 struct Options {

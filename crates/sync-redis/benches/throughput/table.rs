@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+/// Processor time of ours and of the driver, each as that of the client and of the server.
+type Both = ([f64; 2], [f64; 2]);
+
 pub(crate) struct Read {
     pub(crate) name: &'static str,
     pub(crate) millis: f64,
@@ -12,6 +15,7 @@ pub(crate) struct Table {
     ratios: BTreeMap<String, (Option<f64>, Vec<f64>)>,
     keys: Vec<f64>,
     bytes: BTreeMap<&'static str, Vec<f64>>,
+    cpu: BTreeMap<usize, Vec<Both>>,
     reads: BTreeMap<&'static str, (Vec<f64>, Vec<f64>)>,
 }
 
@@ -30,6 +34,10 @@ impl Table {
 
     pub(crate) fn keys(&mut self, millis: f64) {
         self.keys.push(millis);
+    }
+
+    pub(crate) fn cpu(&mut self, page: usize, ours: [f64; 2], raw: [f64; 2]) {
+        self.cpu.entry(page).or_default().push((ours, raw));
     }
 
     pub(crate) fn bytes(&mut self, who: &'static str, each: f64) {
@@ -61,6 +69,16 @@ impl Table {
                 pairs.join(" "),
                 if below { "  BELOW" } else { "" }
             );
+        }
+        println!("\nprocessor time of an insert, µs: this process + the server");
+        for (page, runs) in self.cpu {
+            for ([ours, its_server], [raw, raw_server]) in runs {
+                let ratio = (raw + raw_server) / (ours + its_server);
+                println!(
+                    "pages of {page:<5} ours {ours:.2} + {its_server:.2}   \
+                     the pipeline {raw:.2} + {raw_server:.2}   ratio {ratio:.2}"
+                );
+            }
         }
         let millis = median(self.keys);
         println!("\nscan_keys, {keys} keys: {millis:.0} ms (target for 1,000,000: 400)");
