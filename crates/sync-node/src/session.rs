@@ -14,7 +14,10 @@ pub(crate) struct Session {
 pub(crate) async fn connect(settings: &Settings) -> Result<AnyBackend> {
     let connected = sync_store::connect(settings.store()?).await;
     connected.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::from(error).and("`sync-node migrate` creates it"),
+        // A server that is not found, or has no such database, is nothing `migrate` could create.
+        ErrorKind::NotFound if error.backend() == Some("sqlite") => {
+            Failure::from(error).and("`sync-node migrate` creates it")
+        }
         _ => error.into(),
     })
 }

@@ -66,8 +66,12 @@ fn of_io(io: &io::Error) -> (ErrorKind, Retry) {
     if io.kind() == io::ErrorKind::TimedOut {
         return (ErrorKind::Timeout, Retry::Later);
     }
-    // What the standard library says of a name that the resolver does not know.
-    if io.raw_os_error().is_none() && io.to_string().starts_with("failed to lookup address") {
+    // What the standard library says of a name that the resolver does not know, or not now.
+    let said = io.to_string();
+    if io.raw_os_error().is_none()
+        && said.starts_with("failed to lookup address")
+        && !said.contains("Temporary failure")
+    {
         return (ErrorKind::NotFound, Retry::Never);
     }
     (ErrorKind::Unavailable, Retry::Later)
@@ -182,13 +186,13 @@ mod tests {
         assert_eq!(of_io(&refused), (ErrorKind::Unavailable, Retry::Later));
         let late = io::Error::new(io::ErrorKind::TimedOut, "connection timed out");
         assert_eq!(of_io(&late), (ErrorKind::Timeout, Retry::Later));
-        let unknown = std::net::ToSocketAddrs::to_socket_addrs("no-such-host.invalid:1");
-        let unknown = unknown.unwrap_err();
-        assert_eq!(
-            of_io(&unknown),
-            (ErrorKind::NotFound, Retry::Never),
-            "{unknown}"
-        );
+        let unknown = "failed to lookup address information: Name or service not known";
+        let unknown = io::Error::other(unknown);
+        assert_eq!(of_io(&unknown), (ErrorKind::NotFound, Retry::Never));
+        let no_resolver =
+            "failed to lookup address information: Temporary failure in name resolution";
+        let no_resolver = io::Error::other(no_resolver);
+        assert_eq!(of_io(&no_resolver), (ErrorKind::Unavailable, Retry::Later));
         let forged = io::Error::other(rustls::Error::General("no".into()));
         assert_eq!(of_io(&forged), (ErrorKind::Denied, Retry::Never));
     }

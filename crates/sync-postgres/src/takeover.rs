@@ -1,16 +1,17 @@
 //! The deployed system's tables become a space of ours.
 
-mod claim;
 mod deployed;
 mod import;
-mod report;
 
 use std::fmt;
 
-use sync_core::{Error, OpId, Operation, Result, SpaceName, SyncOrder, Ts};
+use sync_core::{Error, Operation, Result, SpaceName};
+use sync_takeover::Reading;
+pub use sync_takeover::{
+    Found, LegacyRow, RefusedReason, RefusedRow, RefusedState, TakeoverReport,
+};
 
 use self::deployed::Deployed;
-pub use self::report::{Found, RefusedReason, RefusedRow, RefusedState, TakeoverReport};
 use crate::apply::boundary;
 use crate::connection;
 use crate::driver::{Driver, Work};
@@ -59,37 +60,6 @@ pub struct Takeover {
     /// Put the old tables away.
     in_place: bool,
     reading: Box<Reading>,
-}
-
-/// How a row becomes an operation.
-type Reading = dyn Fn(&LegacyRow<'_>) -> Result<Operation, RefusedReason> + Send + Sync;
-
-/// A row of the deployed table whose columns are in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LegacyRow<'r> {
-    /// The id, which is also the hash that the operation claims.
-    pub id: OpId,
-    /// The time, as stored.
-    pub ts: Ts,
-    /// The upstream's position, where the row has one.
-    pub sync_order: Option<SyncOrder>,
-    /// The operation: the text of one JSON object.
-    pub json: &'r str,
-}
-
-impl LegacyRow<'_> {
-    /// The operation with the text's bytes as payload and no object, the reading that is used
-    /// unless another [is given](Takeover::reading).
-    pub fn as_it_is(&self) -> Operation {
-        Operation {
-            id: self.id,
-            ts: self.ts,
-            object: None,
-            sync_order: self.sync_order,
-            payload: self.json.to_owned().into(),
-        }
-    }
 }
 
 impl Takeover {

@@ -16,6 +16,7 @@ mod declaration;
 mod faults;
 mod feed;
 mod identity;
+mod large_page;
 mod order;
 mod paging;
 mod payload;
@@ -201,9 +202,11 @@ list! { $
         "42g" a_reset_costs_the_same_whatever_it_leaves_behind [Work];
         "43a" pages_of_any_size_are_one_transaction;
         "43b" a_page_of_every_list_reaches_the_limit;
-        "43c" a_large_page_becomes_visible_at_once;
         "44" a_get_of_100_000_ids_comes_in_bounded_parts;
         "45" opening_counting_and_the_head_of_the_feed_do_not_grow_with_the_space [Work];
+    }
+    large_page {
+        "43c" a_large_page_becomes_visible_at_once;
     }
     schema {
         "46a" migrating_again_changes_nothing;

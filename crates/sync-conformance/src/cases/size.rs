@@ -1,7 +1,6 @@
 //! Large pages, large spaces, and what must not cost more in them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 
 use bytes::Bytes;
 use sync_core::{
@@ -12,7 +11,7 @@ use sync_core::{
 use crate::data::{id, ids, key, order, removed, ts};
 use crate::failure::{Verdict, ensure, ensure_eq, fail};
 use crate::harness::{Harness, WorkMeter};
-use crate::rig::{Rig, Space, finish};
+use crate::rig::{Rig, Space};
 use crate::walk::{Follower, weight};
 
 /// Operations with one small payload, which they share: no time goes into making them.
@@ -100,43 +99,6 @@ pub(crate) fn pages_of_any_size_are_one_transaction<H: Harness>(rig: &Rig<'_, H>
         );
     }
     Ok(())
-}
-
-/// A reader that looks all the time finds nothing of a large page, and then all of it.
-pub(crate) fn a_large_page_becomes_visible_at_once<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
-    const ROWS: u64 = 30_000;
-    let (db, writer) = rig.space()?;
-    let reader = db.space()?;
-    thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            let page = Page::new().upserts(small(0..ROWS)).set(key("k"), "v");
-            Ok(writer.apply(page).map(drop)?)
-        });
-        let mut looks = 0;
-        while looks < 3 || !writing.is_finished() {
-            looks += 1;
-            // What is asked first may be before the page; what is asked later never more so.
-            let first = matches!(reader.known(&[id(0)])?.as_slice(), [Known::Live { .. }]);
-            let total = reader.stats()?.total;
-            let feed = reader.feed(FeedCursor::Beginning, Limit::rows(1), Payloads::Skip)?;
-            let last = matches!(
-                reader.known(&[id(ROWS - 1)])?.as_slice(),
-                [Known::Live { .. }]
-            );
-            let state = reader.load(&key("k"))?.is_some();
-            ensure!(
-                total == 0 || total == ROWS,
-                "{total} of {ROWS} rows of one page"
-            );
-            let seen = [first, total > 0, !feed.entries.is_empty(), last, state];
-            ensure!(
-                seen.is_sorted(),
-                "the page is there and then not: first row, counters, feed, last row, state: {seen:?}"
-            );
-        }
-        finish(writing)
-    })?;
-    reader.audit()
 }
 
 /// All four lists share one page of the largest size.

@@ -5,6 +5,7 @@
 )]
 
 mod node;
+mod takeover;
 
 use std::path::Path;
 

@@ -65,6 +65,10 @@ fn finish(mut command: Command, input: &str) -> Ran {
 }
 
 impl Ran {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
     /// Standard output of a run that was done.
     #[track_caller]
     pub(crate) fn ok(self) -> String {

@@ -1,12 +1,11 @@
 //! The deployed system's tables: found, read, checked row by row, and put away.
 
-use sync_core::{Error, ErrorKind, OpId, Operation, Result, StateKey, SyncOrder, Ts, limits};
+use sync_core::{Error, ErrorKind, Operation, Result, StateKey, limits};
+use sync_takeover::{Columns, Found, Reading, RefusedReason, RefusedRow, RefusedState};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::claim::{Claim, claimed_hash};
-use super::report::{Found, RefusedReason, RefusedRow, RefusedState};
-use super::{LegacyRow, Reading, qualified, refused, rows, run};
+use super::{qualified, refused, rows, run};
 use crate::NAME;
 use crate::columns::value;
 use crate::error::failed;
@@ -208,37 +207,16 @@ impl<'r> Raw<'r> {
     /// The operation that the row holds.
     pub(super) fn operation(&self, reading: &Reading) -> Result<Operation, RefusedReason> {
         let sync_order = match self.order {
-            None => None,
-            Some(order) => Some(order.parse().map_err(|_| RefusedReason::BadOrder)?),
+            None => Ok(None),
+            Some(order) => order.parse().map(Some).map_err(|_| RefusedReason::BadOrder),
         };
-        if sync_order == Some(SyncOrder::MAX) {
-            return Err(RefusedReason::RejectedUpstream);
-        }
-        let id: OpId = self
-            .id
-            .and_then(|id| id.parse().ok())
-            .ok_or(RefusedReason::BadId)?;
-        let ts: Ts = self
-            .ts
-            .and_then(|ts| ts.parse().ok())
-            .ok_or(RefusedReason::BadTs)?;
-        let json = self.json.ok_or(RefusedReason::BadJson)?;
-        match claimed_hash(json) {
-            Claim::NotAnObject => return Err(RefusedReason::BadJson),
-            Claim::Hash(hash) if hash.to_lowercase() == id.to_string() => {}
-            Claim::Hash(_) | Claim::Nothing => return Err(RefusedReason::BadHash),
-        }
-        let operation = reading(&LegacyRow {
-            id,
-            ts,
+        let columns = Columns {
+            id: self.id,
+            ts: self.ts.and_then(|ts| ts.parse().ok()),
             sync_order,
-            json,
-        })?;
-        let bytes = operation.payload.len();
-        if bytes > limits::PAYLOAD_BYTES {
-            return Err(RefusedReason::TooLarge { bytes });
-        }
-        Ok(operation)
+            json: self.json,
+        };
+        columns.operation(reading)
     }
 
     /// The row in a report.

@@ -1,9 +1,9 @@
 use sync_core::plan::Plan;
 use sync_core::{Digest, Operation, Page, Result, SpaceName, StateChange, UpsertOutcome, limits};
+use sync_takeover::{Reading, RefusedReason, RefusedRow, TakeoverReport};
 
 use super::deployed::{self, Deployed, Raw};
-use super::report::{RefusedReason, RefusedRow, TakeoverReport};
-use super::{Reading, refused, rows, run};
+use super::{refused, rows, run};
 use crate::PostgresConfig;
 use crate::apply::{self, Job};
 use crate::pool::Connection;

@@ -2,11 +2,9 @@
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement};
-use sync_core::{Error, ErrorKind, OpId, Operation, Result, StateKey, SyncOrder, Ts, limits};
+use sync_core::{Error, ErrorKind, Operation, Result, StateKey, limits};
+use sync_takeover::{Columns, Found, Reading, RefusedReason, RefusedRow, RefusedState};
 
-use super::claim::{Claim, claimed_hash};
-use super::report::{Found, RefusedReason, RefusedRow, RefusedState};
-use super::{LegacyRow, Reading};
 use crate::NAME;
 use crate::error::failed;
 
@@ -216,49 +214,26 @@ impl<'r> Raw<'r> {
 
     /// The operation that the row holds.
     pub(super) fn operation(&self, reading: &Reading) -> Result<Operation, RefusedReason> {
-        if self.order == ValueRef::Integer(SyncOrder::MAX.as_i64()) {
-            return Err(RefusedReason::RejectedUpstream);
-        }
-        let id: OpId = text(self.id)
-            .and_then(|id| id.parse().ok())
-            .ok_or(RefusedReason::BadId)?;
-        let ts = integer(self.ts)
-            .and_then(|ts| Ts::try_from(ts).ok())
-            .ok_or(RefusedReason::BadTs)?;
         let sync_order = match self.order {
-            ValueRef::Null => None,
-            order => Some(
-                integer(order)
-                    .and_then(|order| SyncOrder::try_from(order).ok())
-                    .ok_or(RefusedReason::BadOrder)?,
-            ),
+            ValueRef::Null => Ok(None),
+            order => integer(order).map(Some).ok_or(RefusedReason::BadOrder),
         };
-        let json = text(self.json).ok_or(RefusedReason::BadJson)?;
-        match claimed_hash(json) {
-            Claim::NotAnObject => return Err(RefusedReason::BadJson),
-            Claim::Hash(hash) if hash.to_lowercase() == id.to_string() => {}
-            Claim::Hash(_) | Claim::Nothing => return Err(RefusedReason::BadHash),
-        }
-        let operation = reading(&LegacyRow {
-            id,
-            ts,
+        let columns = Columns {
+            id: text(self.id),
+            ts: integer(self.ts),
             sync_order,
-            json,
-        })?;
-        let bytes = operation.payload.len();
-        if bytes > limits::PAYLOAD_BYTES {
-            return Err(RefusedReason::TooLarge { bytes });
-        }
-        Ok(operation)
+            json: text(self.json),
+        };
+        columns.operation(reading)
     }
 
     /// The row in a report.
     pub(super) fn refused(&self, reason: RefusedReason) -> RefusedRow {
         RefusedRow {
-            rowid: self.rowid,
-            id: self.id.into(),
-            sync_order: self.order.into(),
-            ts: self.ts.into(),
+            place: self.rowid.to_string(),
+            id: found(self.id),
+            sync_order: found(self.order),
+            ts: found(self.ts),
             reason,
         }
     }
@@ -274,7 +249,7 @@ pub(super) fn state_entry(
         ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
     };
     let refused = |reason| RefusedState {
-        key: Found::from(key),
+        key: found(key),
         bytes: bytes.map_or(0, <[u8]>::len),
         reason,
     };
@@ -286,6 +261,17 @@ pub(super) fn state_entry(
         }
         (Some(_), _) => Err(refused(RefusedReason::BadValue)),
     })
+}
+
+/// A value in a report.
+fn found(value: ValueRef<'_>) -> Found {
+    match value {
+        ValueRef::Null => Found::Null,
+        ValueRef::Integer(value) => Found::Integer(value),
+        ValueRef::Real(value) => Found::Real(value),
+        ValueRef::Text(text) => Found::text(text),
+        ValueRef::Blob(bytes) => Found::Blob(bytes.len()),
+    }
 }
 
 fn text(value: ValueRef<'_>) -> Option<&str> {

@@ -1,9 +1,9 @@
 use rusqlite::{Connection, Transaction};
 use sync_core::{Page, Result, SpaceName, StateChange, UpsertOutcome, limits};
+use sync_takeover::{Reading, RefusedReason, RefusedRow, TakeoverReport};
 
 use super::deployed::{self, Deployed, Raw};
-use super::report::{RefusedReason, RefusedRow, TakeoverReport};
-use super::{Reading, refused};
+use super::refused;
 use crate::SqliteConfig;
 use crate::apply;
 use crate::digests::Digested;

@@ -98,7 +98,10 @@ fn every_row_that_cannot_be_taken_is_listed_with_its_reason() {
         let report = block_on(takeover.run()).unwrap();
         // The rows were written in the table's order, so that a rowid tells which one is meant.
         for (rowid, (row, reason)) in (1..).zip(&table) {
-            let refused = report.refused.iter().find(|refused| refused.rowid == rowid);
+            let refused = report
+                .refused
+                .iter()
+                .find(|refused| refused.place == rowid.to_string());
             let found = refused.map(|refused| &refused.reason);
             assert_eq!(
                 found,

@@ -1,6 +1,7 @@
+//! What a takeover says about itself.
+
 use std::fmt;
 
-use rusqlite::types::ValueRef;
 use sync_core::StateKey;
 
 /// Characters of a text that a report shows.
@@ -8,7 +9,6 @@ const SHOWN: usize = 80;
 
 /// What a takeover did.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
 #[must_use]
 pub struct TakeoverReport {
     /// Rows taken.
@@ -25,10 +25,9 @@ pub struct TakeoverReport {
 
 /// A row of `operations` that was not taken, with its columns as they were found.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct RefusedRow {
-    /// Where the row is in the old table.
-    pub rowid: i64,
+    /// Where the row is in the old table: SQLite's `rowid`, `PostgreSQL`'s `ctid`.
+    pub place: String,
     /// Its id.
     pub id: Found,
     /// Its sync order.
@@ -41,7 +40,6 @@ pub struct RefusedRow {
 
 /// A row of `sync_state` that was not taken.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct RefusedState {
     /// Its key.
     pub key: Found,
@@ -78,7 +76,7 @@ pub enum RefusedReason {
     Duplicate,
     /// The state key is not 1..=256 bytes of UTF-8 without NUL.
     BadKey,
-    /// The state value is not text or bytes of at most 64 KiB.
+    /// The state value is not text, or bytes, of at most 64 KiB.
     BadValue,
 }
 
@@ -91,25 +89,25 @@ pub enum Found {
     Integer(i64),
     /// A floating-point number.
     Real(f64),
-    /// Text, cut to 80 characters; what is not UTF-8 in it is replaced.
+    /// Text, or any value that the database gives as text, cut to 80 characters; what is not UTF-8
+    /// in it is replaced.
     Text(String),
     /// Bytes: how many.
     Blob(usize),
 }
 
-impl From<ValueRef<'_>> for Found {
-    fn from(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Null => Self::Null,
-            ValueRef::Integer(value) => Self::Integer(value),
-            ValueRef::Real(value) => Self::Real(value),
-            // Four bytes a character at most: the rest of a long text need not be looked at.
-            ValueRef::Text(text) => {
-                let head = text.get(..4 * SHOWN).unwrap_or(text);
-                Self::Text(String::from_utf8_lossy(head).chars().take(SHOWN).collect())
-            }
-            ValueRef::Blob(bytes) => Self::Blob(bytes.len()),
-        }
+impl Found {
+    /// Text, of which only the head is kept.
+    pub fn text(text: &[u8]) -> Self {
+        // Four bytes a character at most: the rest of a long text need not be looked at.
+        let head = text.get(..4 * SHOWN).unwrap_or(text);
+        Self::Text(String::from_utf8_lossy(head).chars().take(SHOWN).collect())
+    }
+}
+
+impl From<Option<&str>> for Found {
+    fn from(value: Option<&str>) -> Self {
+        value.map_or(Self::Null, |text| Self::text(text.as_bytes()))
     }
 }
 
@@ -128,7 +126,7 @@ impl fmt::Display for Found {
 impl fmt::Display for RefusedRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            rowid,
+            place,
             id,
             sync_order,
             ts,
@@ -136,7 +134,7 @@ impl fmt::Display for RefusedRow {
         } = self;
         write!(
             f,
-            "row {rowid} (id {id}, order {sync_order}, time {ts}): {reason}"
+            "row {place} (id {id}, order {sync_order}, time {ts}): {reason}"
         )
     }
 }
