@@ -10,7 +10,7 @@ use crate::settings::Settings;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     #[command(flatten)]
-    takeover: takeover::Args,
+    takeover: takeover::Takeover,
 }
 
 #[derive(Serialize)]

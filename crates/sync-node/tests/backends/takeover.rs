@@ -2,8 +2,11 @@
 
 use std::env;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sync_mdip::simulate::Log;
+use sync_store::SyncOrder;
 use sync_store::postgres::tokio_postgres::{self, NoTls};
 use tokio::runtime::{Builder, Runtime};
 
@@ -17,6 +20,8 @@ struct Deployed {
     client: tokio_postgres::Client,
     url: String,
     schema: String,
+    /// What hydration would store of the operation, in base64.
+    payload: String,
 }
 
 impl Deployed {
@@ -32,17 +37,23 @@ impl Deployed {
         let connecting = tokio_postgres::connect(server, NoTls);
         let (client, connection) = runtime.block_on(connecting).unwrap();
         runtime.spawn(connection);
+        let mut log = Log::new();
+        let did = log.create("hyperswarm");
+        let event = &log.history(&did)[0];
+        let (json, hash) = (event.operation(), event.hash().unwrap());
+        let stored = sync_mdip::to_operation(json.as_bytes(), SyncOrder::new(7)).unwrap();
         let deployed = Self {
             runtime,
             client,
             url,
             schema: format!("deployed_{:016x}", fastrand::u64(..)),
+            payload: STANDARD.encode(&stored.payload),
         };
-        deployed.fill();
+        deployed.fill(json, hash);
         deployed
     }
 
-    fn fill(&self) {
+    fn fill(&self, json: &str, hash: &str) {
         let schema = &self.schema;
         self.run(&format!(
             "CREATE SCHEMA {schema};
@@ -51,10 +62,6 @@ impl Deployed {
              CREATE TABLE {schema}.hyperswarm_sync_state (key TEXT PRIMARY KEY, value TEXT);
              INSERT INTO {schema}.hyperswarm_sync_state VALUES ('index.changes.cursor', '7')"
         ));
-        let mut log = Log::new();
-        let did = log.create("hyperswarm");
-        let event = &log.history(&did)[0];
-        let (json, hash) = (event.operation(), event.hash().unwrap());
         let zeros = "0".repeat(64);
         let forged = json.replace(hash, &zeros);
         for (id, order, json) in [
@@ -123,7 +130,8 @@ fn deployed_tables_in_postgresql_are_taken_over_as_hydration_would_have_stored_t
         // The column reorders keys; what is stored is what was signed, in its canonical form.
         let row = deployed.node(&["dump"]).ok();
         let row: Value = serde_json::from_str(row.lines().next().unwrap()).unwrap();
-        assert_eq!(row["order"], 7, "{way:?}: {row}");
+        assert_eq!(row["syncOrder"], 7, "{way:?}: {row}");
+        assert_eq!(row["payload"], deployed.payload, "{way:?}");
         deployed.node(&["verify"]).ok();
         let put_away = way.contains(&"--yes");
         assert_eq!(

@@ -17,17 +17,17 @@ use crate::settings::Settings;
 
 /// The arguments that ask for a takeover.
 #[derive(clap::Args, Debug)]
-pub(super) struct Args {
+pub(super) struct Takeover {
     /// Then fill the space from FILE, a SQLite database of the deployed mediator, which is only read
-    #[arg(long, value_name = "FILE", group = "takeover")]
+    #[arg(long, value_name = "FILE", group = "way")]
     take_over: Option<PathBuf>,
     /// Then fill the space from the deployed mediator's tables in the store's own PostgreSQL
     /// database, which are only read
     #[cfg(feature = "postgres")]
-    #[arg(long, group = "takeover")]
+    #[arg(long, group = "way")]
     take_over_tables: bool,
     /// Turn the store itself, a database of the deployed mediator, into one of this program
-    #[arg(long, group = "takeover")]
+    #[arg(long, group = "way")]
     take_over_in_place: bool,
     /// The PostgreSQL schema that holds the deployed tables
     #[cfg(feature = "postgres")]
@@ -35,7 +35,7 @@ pub(super) struct Args {
         long,
         value_name = "SCHEMA",
         default_value = "public",
-        requires = "takeover"
+        requires = "way"
     )]
     old_schema: String,
     /// Do not ask before --take-over-in-place
@@ -43,7 +43,7 @@ pub(super) struct Args {
     yes: bool,
 }
 
-impl Args {
+impl Takeover {
     pub(super) fn is_asked_for(&self) -> bool {
         #[cfg(feature = "postgres")]
         if self.take_over_tables {
@@ -65,7 +65,7 @@ struct Document<'a> {
     refused_state: Vec<String>,
 }
 
-pub(super) async fn run(args: Args, settings: &Settings) -> Result<Report> {
+pub(super) async fn run(args: Takeover, settings: &Settings) -> Result<Report> {
     let (store, space) = (settings.store()?, settings.space()?);
     if let Some(old) = args.take_over {
         let config = sync_store::sqlite_config(store)?;
