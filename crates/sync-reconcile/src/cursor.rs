@@ -52,6 +52,18 @@ impl<'n> Cursor<'n> {
         self.move_in_leaf(self.leaf.partition_point(below))
     }
 
+    /// The keys before and at the place.
+    pub(crate) fn around(&self) -> [Option<&'n TimeKey>; 2] {
+        let position = self.place.count();
+        let first = self.before.count();
+        let key = |position: usize| {
+            let here = position.checked_sub(first);
+            here.and_then(|offset| self.leaf.get(offset))
+                .or_else(|| self.root.nth(position))
+        };
+        [position.checked_sub(1).and_then(key), key(position)]
+    }
+
     /// The keys from the place to the end of its leaf; none only at the very end.
     pub(crate) fn rest_of_leaf(&mut self) -> &'n [TimeKey] {
         let position = self.place.count();

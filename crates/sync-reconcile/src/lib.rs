@@ -2,13 +2,22 @@
 
 mod aggregate;
 mod cursor;
+mod difference;
 mod error;
+mod hash;
 mod index;
+mod initiator;
 mod node;
+mod options;
+mod responder;
+mod turn;
 mod view;
-mod wire;
+pub mod wire;
 
 pub use aggregate::{Aggregate, Fingerprint};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Limit, Result};
 pub use index::Index;
+pub use initiator::{Initiator, Round};
+pub use options::{Options, Usage};
+pub use responder::Responder;
 pub use view::{Iter, View};

@@ -127,6 +127,11 @@ impl View {
         Cursor::new(&self.root)
     }
 
+    /// The positions in the whole tree that the view shows.
+    pub(crate) const fn span(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
     fn positions(&self, range: impl RangeBounds<TimeKey>) -> Range<usize> {
         let start = match range.start_bound() {
             Bound::Included(first) => self.rank(|key| key < first),

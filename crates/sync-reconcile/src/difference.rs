@@ -1,0 +1,169 @@
+//! What an initiator has found out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+use sync_core::OpId;
+
+use crate::Aggregate;
+use crate::hash::IdHash;
+use crate::turn::Keys;
+use crate::wire::Bound;
+
+/// Up to this many ids on both sides are compared one by one, with the matches as bits of a number.
+const FEW: usize = u32::BITS as usize;
+
+/// Ids that one side has and the other lacks, each reported once.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    pub(crate) have: Vec<OpId>,
+    pub(crate) need: Vec<OpId>,
+    /// Our set without what the peer lacks and with what we lack: the peer's set.
+    pub(crate) theirs: Aggregate,
+    /// Ranges whose ids were compared, disjoint: from, to.
+    compared: BTreeMap<Bound, Bound>,
+    /// Everything reported, from the first time that a range is compared again.
+    reported: Option<Reported>,
+    hash: IdHash,
+}
+
+#[derive(Debug)]
+struct Reported {
+    have: HashSet<OpId, IdHash>,
+    need: HashSet<OpId, IdHash>,
+}
+
+impl Difference {
+    pub(crate) fn new(ours: Aggregate) -> Self {
+        Self {
+            have: Vec::new(),
+            need: Vec::new(),
+            theirs: ours,
+            compared: BTreeMap::new(),
+            reported: None,
+            hash: IdHash::new(),
+        }
+    }
+
+    /// Compares all ids of both sides in a range.
+    ///
+    /// A peer that cuts its messages may come back to a range that was compared before; what it then
+    /// repeats is not reported again.
+    pub(crate) fn compare(&mut self, range: Range<Bound>, ours: Keys<'_, '_>, theirs: &[[u8; 32]]) {
+        let (have, need) = (self.have.len(), self.need.len());
+        if self.reported.is_none() && self.is_compared(&range) {
+            self.reported = Some(Reported {
+                have: with_hash(&self.have, self.hash),
+                need: with_hash(&self.need, self.hash),
+            });
+        }
+        self.add_compared(range);
+
+        if theirs.is_empty() {
+            ours.for_each(|key| self.have.push(key.id));
+        } else if ours.len() == 0 {
+            self.need.extend(theirs.iter().copied().map(OpId::new));
+        } else if ours.len().max(theirs.len()) <= FEW {
+            self.compare_few(ours, theirs);
+        } else {
+            self.compare_many(ours, theirs);
+        }
+
+        if let Some(reported) = &mut self.reported {
+            keep_new(&mut self.have, have, &mut reported.have);
+            keep_new(&mut self.need, need, &mut reported.need);
+        }
+        for id in self.have.iter().skip(have) {
+            self.theirs -= id;
+        }
+        for id in self.need.iter().skip(need) {
+            self.theirs += id;
+        }
+    }
+
+    fn compare_few(&mut self, ours: Keys<'_, '_>, theirs: &[[u8; 32]]) {
+        let mut matched: u32 = 0;
+        // Both lists have the order of the keys, so that the next match usually comes next.
+        let mut next = 0;
+        ours.for_each(|key| {
+            let id = key.id.as_bytes();
+            let (before, after) = theirs.split_at(next.min(theirs.len()));
+            let found = after.iter().position(|other| other == id);
+            let found = found.map(|at| at + before.len());
+            match found.or_else(|| before.iter().position(|other| other == id)) {
+                Some(at) => {
+                    matched |= 1 << at;
+                    next = at + 1;
+                }
+                None => self.have.push(key.id),
+            }
+        });
+        for (at, id) in theirs.iter().enumerate() {
+            if matched & 1 << at == 0 {
+                self.need.push(OpId::new(*id));
+            }
+        }
+    }
+
+    /// With a table of the shorter list.
+    fn compare_many(&mut self, ours: Keys<'_, '_>, theirs: &[[u8; 32]]) {
+        if ours.len() <= theirs.len() {
+            let mut table = HashMap::with_capacity_and_hasher(ours.len(), self.hash);
+            let mut order = Vec::with_capacity(ours.len());
+            ours.for_each(|key| {
+                table.insert(key.id, false);
+                order.push(key.id);
+            });
+            for id in theirs {
+                match table.get_mut(&OpId::new(*id)) {
+                    Some(matched) => *matched = true,
+                    None => self.need.push(OpId::new(*id)),
+                }
+            }
+            order.retain(|id| table.get(id) == Some(&false));
+            self.have.append(&mut order);
+        } else {
+            let ids = theirs.iter().map(|id| (OpId::new(*id), false));
+            let mut table = HashMap::with_capacity_and_hasher(theirs.len(), self.hash);
+            table.extend(ids);
+            ours.for_each(|key| match table.get_mut(&key.id) {
+                Some(matched) => *matched = true,
+                None => self.have.push(key.id),
+            });
+            let ids = theirs.iter().map(|id| OpId::new(*id));
+            self.need
+                .extend(ids.filter(|id| table.get(id) == Some(&false)));
+        }
+    }
+
+    /// Whether any part of the range was compared before.
+    fn is_compared(&self, range: &Range<Bound>) -> bool {
+        let before = self.compared.range(..range.end).next_back();
+        before.is_some_and(|(_, to)| *to > range.start)
+    }
+
+    fn add_compared(&mut self, range: Range<Bound>) {
+        let Range { mut start, mut end } = range;
+        // Ranges that touch become one, so that there are few.
+        while let Some((&from, &to)) = self.compared.range(..=end).next_back()
+            && to >= start
+        {
+            self.compared.remove(&from);
+            start = start.min(from);
+            end = end.max(to);
+        }
+        self.compared.insert(start, end);
+    }
+}
+
+fn with_hash(ids: &[OpId], hash: IdHash) -> HashSet<OpId, IdHash> {
+    let mut set = HashSet::with_capacity_and_hasher(ids.len(), hash);
+    set.extend(ids);
+    set
+}
+
+/// Drops what is in `reported` from the part of `ids` that begins at `from`, and adds the rest to it.
+fn keep_new(ids: &mut Vec<OpId>, from: usize, reported: &mut HashSet<OpId, IdHash>) {
+    let new = ids.split_off(from);
+    ids.extend(new.into_iter().filter(|id| reported.insert(*id)));
+}

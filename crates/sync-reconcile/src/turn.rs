@@ -1,0 +1,353 @@
+//! One message and the answer to it, for either role.
+//!
+//! Without a frame limit the answer is what every implementation of version 1 says. With one, it ends
+//! before it is full: the last range then stands for everything that is left to say, from the bound
+//! that was written last. A fingerprint that began anywhere else could match although something in
+//! between was never said, and what is missing there would never be found.
+//!
+//! There are peers that make this mistake. What they leave out is lost where our side of it is empty
+//! and we said so by a fingerprint. Of an empty range we always send a list without ids, which settles
+//! it at once, so such peers lose nothing in a session with us.
+
+use sync_core::TimeKey;
+
+use crate::cursor::Cursor;
+use crate::difference::Difference;
+use crate::options::{Options, Usage};
+use crate::wire::{self, Body, Bound, Range, Ranges, Writer};
+use crate::{Aggregate, ErrorKind, Result, View};
+
+/// Into how many ranges one is split.
+const SPLIT: usize = 16;
+/// Ranges with fewer keys are sent as their ids.
+const SMALL: usize = 2 * SPLIT;
+
+/// What a skip takes, and a mode with its fingerprint or the count of an empty list.
+const SKIP: usize = wire::MAX_BOUND + 1;
+const FINGERPRINT: usize = 1 + 16;
+/// Kept free for a skip that is still to be written and for the last range.
+const RESERVE: usize = SKIP + wire::MAX_BOUND + FINGERPRINT;
+
+/// The share of fingerprints that differ says something from this many on.
+const SAMPLE: u32 = 32;
+
+/// Whether everything was said, or the message is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    All,
+    Part,
+}
+
+/// The message being written, and the view that it is about.
+///
+/// Places in the view are the aggregates of everything before them, see [`Cursor`].
+pub(crate) struct Turn<'t> {
+    view: &'t View,
+    cursor: Cursor<'t>,
+    options: &'t Options,
+    usage: &'t mut Usage,
+    writer: Writer,
+    /// The place up to which everything is said.
+    said: Aggregate,
+    /// A skip that is written as soon as something follows it, and its place.
+    skip: Option<(Bound, Aggregate)>,
+    guess: Guess,
+}
+
+/// How long the answer to this message may become.
+///
+/// When most fingerprints of a message differ, so will most of those in the answer, and the peer's
+/// next message has no room for what they all call for. Saying less saves both sides the work, and
+/// the bytes.
+#[derive(Default)]
+struct Guess {
+    compared: u32,
+    different: u32,
+    /// Bytes.
+    expected: f64,
+}
+
+impl<'t> Turn<'t> {
+    pub(crate) fn new(view: &'t View, options: &'t Options, usage: &'t mut Usage) -> Self {
+        let mut cursor = view.cursor();
+        let said = cursor.seek(view.span().start);
+        Self {
+            view,
+            cursor,
+            options,
+            usage,
+            writer: Writer::new(),
+            said,
+            skip: None,
+            guess: Guess::default(),
+        }
+    }
+
+    /// The first message of a session.
+    pub(crate) fn open(mut self) -> Result<Vec<u8>> {
+        let start = self.said;
+        let end = self.cursor.seek(self.view.span().end);
+        self.split(start, end, Bound::END)?;
+        self.finish()
+    }
+
+    /// The answer to a message. An initiator passes its `difference`, which learns from lists of ids;
+    /// a responder answers them with its own.
+    pub(crate) fn answer(
+        mut self,
+        mut ranges: Ranges<'_>,
+        mut difference: Option<&mut Difference>,
+    ) -> Result<Vec<u8>> {
+        let mut lower = self.said;
+        let mut from = Bound::START;
+        while let Some(range) = ranges.next() {
+            let range = self.count(range?)?;
+            let to = range.upper;
+            let upper = if to == from { lower } else { self.find(&to) };
+            let said = match range.body {
+                Body::Skip => self.skip(to, upper),
+                Body::Fingerprint(theirs) => {
+                    let differs = (upper - lower).fingerprint() != theirs;
+                    self.guess.compared(differs);
+                    if differs && to == from {
+                        return Err(ErrorKind::KeysInEmptyRange.into());
+                    } else if differs {
+                        self.split(lower, upper, to)?
+                    } else {
+                        self.skip(to, upper)
+                    }
+                }
+                Body::Ids(theirs) => {
+                    if !theirs.is_empty() && to == from {
+                        return Err(ErrorKind::KeysInEmptyRange.into());
+                    }
+                    match difference.as_deref_mut() {
+                        Some(difference) => {
+                            let ours = Keys::new(&mut self.cursor, lower, upper);
+                            difference.compare(from..to, ours, theirs);
+                            self.skip(to, upper)
+                        }
+                        None => self.list(lower, upper, to)?,
+                    }
+                }
+            };
+            if said == Said::Part {
+                self.leave(to, ranges)?;
+                break;
+            }
+            (lower, from) = (upper, to);
+        }
+        self.finish()
+    }
+
+    fn finish(self) -> Result<Vec<u8>> {
+        let message = self.writer.into_bytes();
+        self.usage.send(&message, self.options)?;
+        Ok(message)
+    }
+
+    fn count<'m>(&mut self, range: Range<'m>) -> Result<Range<'m>> {
+        let ids = match range.body {
+            Body::Ids(ids) => ids.len(),
+            Body::Skip | Body::Fingerprint(_) => 0,
+        };
+        self.usage.range(ids, self.options)?;
+        Ok(range)
+    }
+
+    /// The place of a bound within the view.
+    fn find(&mut self, bound: &Bound) -> Aggregate {
+        let span = self.view.span();
+        if bound.is_end() {
+            return self.cursor.seek(span.end);
+        }
+        let place = self.cursor.seek_by(|key| bound.is_above(key));
+        let position = place.count().clamp(span.start, span.end);
+        self.cursor.seek(position)
+    }
+
+    fn skip(&mut self, to: Bound, upper: Aggregate) -> Said {
+        self.skip = Some((to, upper));
+        Said::All
+    }
+
+    /// Says about a range whose fingerprints differ what brings the peer closer: the ids, or the
+    /// fingerprints of its parts.
+    fn split(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Said> {
+        let count = (upper - lower).count();
+        if count < SMALL {
+            return self.list_whole(lower, upper, to);
+        }
+        let (size, larger) = (count / SPLIT, count % SPLIT);
+        let mut from = lower;
+        for part in 0..SPLIT {
+            let size = size + usize::from(part < larger);
+            if !self.has_room(FINGERPRINT) || !self.is_worth(size) {
+                return Ok(Said::Part);
+            }
+            let (next, bound) = if part + 1 == SPLIT {
+                (upper, to)
+            } else {
+                let next = self.cursor.seek(from.count() + size);
+                let bound = match self.cursor.around() {
+                    [Some(below), Some(key)] => Bound::between(below, key),
+                    _ => to,
+                };
+                (next, bound)
+            };
+            self.usage.range(0, self.options)?;
+            self.write_skip();
+            let fingerprint = (next - from).fingerprint();
+            self.writer.fingerprint(&bound, fingerprint);
+            self.said = next;
+            from = next;
+        }
+        Ok(Said::All)
+    }
+
+    /// All of our ids, or as many as there is room for.
+    fn list(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Said> {
+        let count = (upper - lower).count();
+        let room = self.room().saturating_sub(wire::MAX_COUNT) / wire::ID;
+        if count <= room {
+            return self.list_whole(lower, upper, to);
+        }
+        let upper = self.cursor.seek(lower.count() + room);
+        if room > 0
+            && let [_, Some(next)] = self.cursor.around()
+        {
+            let bound = Bound::at(next);
+            self.write_ids(lower, upper, bound)?;
+        }
+        Ok(Said::Part)
+    }
+
+    fn list_whole(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Said> {
+        let count = (upper - lower).count();
+        if !self.has_room(wire::MAX_COUNT + count * wire::ID) {
+            return Ok(Said::Part);
+        }
+        self.write_ids(lower, upper, to)?;
+        Ok(Said::All)
+    }
+
+    fn write_ids(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<()> {
+        let count = (upper - lower).count();
+        self.usage.range(count, self.options)?;
+        self.write_skip();
+        self.writer.ids(&to, count);
+        let keys = Keys::new(&mut self.cursor, lower, upper);
+        keys.for_each(|key| self.writer.id(key.id.as_bytes()));
+        self.said = upper;
+        Ok(())
+    }
+
+    fn write_skip(&mut self) {
+        if let Some((bound, place)) = self.skip.take() {
+            self.writer.skip(&bound);
+            self.said = place;
+        }
+    }
+
+    /// Leaves the rest of the peer's message to later rounds: one range, from the bound written last
+    /// to the last one that the peer still asks about.
+    fn leave(&mut self, mut to: Bound, rest: Ranges<'_>) -> Result<()> {
+        self.write_skip();
+        for range in rest {
+            let range = self.count(range?)?;
+            if range.body != Body::Skip {
+                to = range.upper;
+            }
+        }
+        let left = self.find(&to) - self.said;
+        self.usage.range(0, self.options)?;
+        if left.count() == 0 {
+            self.writer.ids(&to, 0);
+        } else {
+            self.writer.fingerprint(&to, left.fingerprint());
+        }
+        Ok(())
+    }
+
+    /// How much longer the message may become, a bound and what comes at its end aside.
+    fn room(&self) -> usize {
+        self.options.frame.map_or(usize::MAX, |limit| {
+            limit.saturating_sub(self.writer.len() + RESERVE + wire::MAX_BOUND)
+        })
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        bytes <= self.room()
+    }
+
+    /// Whether the peer will have room to answer the fingerprint of `count` keys.
+    fn is_worth(&mut self, count: usize) -> bool {
+        let Some(limit) = self.options.frame else {
+            return true;
+        };
+        self.guess.expect(count) <= lossy(limit)
+    }
+}
+
+impl Guess {
+    fn compared(&mut self, differs: bool) {
+        self.compared = self.compared.saturating_add(1);
+        self.different += u32::from(differs && self.compared < u32::MAX);
+    }
+
+    /// Adds the answer to the fingerprint of `count` keys; returns all that is expected so far.
+    fn expect(&mut self, count: usize) -> f64 {
+        let bytes = if count < SMALL {
+            wire::MAX_COUNT + count * wire::ID
+        } else {
+            SPLIT * (FINGERPRINT + wire::MAX_BOUND / 4)
+        };
+        let share = f64::from(self.different) / f64::from(self.compared.max(1));
+        if self.compared >= SAMPLE {
+            // A part differs less often than the whole that it is a part of: never where differences
+            // are rare, as often where they are everywhere.
+            self.expected += lossy(bytes) * share.powi(3);
+        }
+        self.expected
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a guess needs no more digits")]
+fn lossy(bytes: usize) -> f64 {
+    bytes as f64
+}
+
+/// The keys between two places, leaf by leaf.
+pub(crate) struct Keys<'c, 'n> {
+    cursor: &'c mut Cursor<'n>,
+    from: usize,
+    to: usize,
+}
+
+impl<'c, 'n> Keys<'c, 'n> {
+    fn new(cursor: &'c mut Cursor<'n>, lower: Aggregate, upper: Aggregate) -> Self {
+        Self {
+            cursor,
+            from: lower.count(),
+            to: upper.count(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.to.saturating_sub(self.from)
+    }
+
+    pub(crate) fn for_each(self, mut each: impl FnMut(&'n TimeKey)) {
+        let mut from = self.from;
+        while from < self.to {
+            self.cursor.seek(from);
+            let keys = self.cursor.rest_of_leaf();
+            let keys = keys.get(..self.to - from).unwrap_or(keys);
+            if keys.is_empty() {
+                return;
+            }
+            keys.iter().for_each(&mut each);
+            from += keys.len();
+        }
+    }
+}
