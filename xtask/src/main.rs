@@ -36,7 +36,7 @@ enum Command {
     Services(services::Args),
     /// Bring a store to the current schema, or look after the migrations themselves
     Migrate(migrate::Args),
-    /// Run a backend's throughput benchmark
+    /// Run a backend's throughput benchmark, or that of reconciliation
     Bench(bench::Args),
     /// Run the checks that are not tests: format, lints, features, docs, packages, licences
     Ci(ci::Args),

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
-use sha2::{Digest as _, Sha256};
+use sha2::block_api::compress256;
 use sync_core::OpId;
 
 use crate::wire;
@@ -29,6 +29,20 @@ pub struct Fingerprint([u8; Self::BYTES]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum([u64; 4]);
 
+const SHA256_BLOCK: usize = 64;
+
+/// The state that SHA-256 begins with (FIPS 180-4, 5.3.3).
+const SHA256_START: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
 impl Aggregate {
     /// The aggregate of no key.
     pub const EMPTY: Self = Self {
@@ -53,14 +67,24 @@ impl Aggregate {
 
     /// What negentropy compares: SHA-256 over the sum and the count, cut to 16 bytes.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new();
-        hash.update(self.sum_bytes());
+        // One block holds the sum, the count, and the end that SHA-256 gives a message.
         let (digits, len) = wire::varint(self.count as u64);
-        hash.update(digits.get(..len).unwrap_or_default());
-        let hash: [u8; 32] = hash.finalize().into();
+        let mut message = [0; SHA256_BLOCK];
+        let [.., high, low] = &mut message;
+        let bits = (32 + len) * 8;
+        [*high, *low] = [(bits >> 8).to_le_bytes()[0], bits.to_le_bytes()[0]];
+        let count_and_end = digits.into_iter().take(len).chain([0x80]);
+        for (place, byte) in message
+            .iter_mut()
+            .zip(self.sum_bytes().into_iter().chain(count_and_end))
+        {
+            *place = byte;
+        }
+        let mut state = SHA256_START;
+        compress256(&mut state, &[message]);
         let mut bytes = [0; Fingerprint::BYTES];
-        for (byte, hashed) in bytes.iter_mut().zip(hash) {
-            *byte = hashed;
+        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(state) {
+            *place = word.to_be_bytes();
         }
         Fingerprint(bytes)
     }
@@ -170,24 +194,30 @@ impl Sum {
     }
 
     #[inline]
-    fn add(&mut self, Self(other): Self) {
-        let mut carry = false;
-        for (digit, other) in self.0.iter_mut().zip(other) {
-            (*digit, carry) = digit.carrying_add(other, carry);
-        }
+    fn add(&mut self, Self([b0, b1, b2, b3]): Self) {
+        let [a0, a1, a2, a3] = self.0;
+        let (a0, carry) = a0.carrying_add(b0, false);
+        let (a1, carry) = a1.carrying_add(b1, carry);
+        let (a2, carry) = a2.carrying_add(b2, carry);
+        let (a3, _) = a3.carrying_add(b3, carry);
+        self.0 = [a0, a1, a2, a3];
     }
 
     #[inline]
-    fn sub(&mut self, Self(other): Self) {
-        let mut borrow = false;
-        for (digit, other) in self.0.iter_mut().zip(other) {
-            (*digit, borrow) = digit.borrowing_sub(other, borrow);
-        }
+    fn sub(&mut self, Self([b0, b1, b2, b3]): Self) {
+        let [a0, a1, a2, a3] = self.0;
+        let (a0, borrow) = a0.borrowing_sub(b0, false);
+        let (a1, borrow) = a1.borrowing_sub(b1, borrow);
+        let (a2, borrow) = a2.borrowing_sub(b2, borrow);
+        let (a3, _) = a3.borrowing_sub(b3, borrow);
+        self.0 = [a0, a1, a2, a3];
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     fn id(low: u8, high: u8) -> OpId {
@@ -215,6 +245,22 @@ mod tests {
         assert_eq!(first + rest, whole);
         assert_eq!(whole - rest, first);
         assert_eq!(whole - whole, Aggregate::EMPTY);
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_hash_of_sum_and_count() {
+        for count in [1, 127, 128, 20_000] {
+            let aggregate: Aggregate = (0..count)
+                .map(|_| OpId::new([3; 32]))
+                .collect::<Vec<_>>()
+                .iter()
+                .collect();
+            let mut message = aggregate.sum_bytes().to_vec();
+            let (digits, len) = wire::varint(count);
+            message.extend(&digits[..len]);
+            let hash = Sha256::digest(&message);
+            assert_eq!(aggregate.fingerprint().as_bytes(), &hash[..16]);
+        }
     }
 
     /// SHA-256 of 33 zero bytes.

@@ -3,7 +3,7 @@
 use sync_core::TimeKey;
 
 use crate::Aggregate;
-use crate::node::{Child, Node};
+use crate::node::{Child, Node, before, child_at};
 
 /// A place in a tree that moves, cheaply if not far.
 ///
@@ -12,8 +12,9 @@ use crate::node::{Child, Node};
 pub(crate) struct Cursor<'n> {
     root: &'n Node,
     leaf: &'n [TimeKey],
-    /// Everything before the leaf.
+    /// Everything before the leaf, and up to its end.
     before: Aggregate,
+    upto: Aggregate,
     /// Everything before the place, which is in the leaf or at its end.
     place: Aggregate,
 }
@@ -25,6 +26,7 @@ impl<'n> Cursor<'n> {
             root,
             leaf: &[],
             before: Aggregate::EMPTY,
+            upto: Aggregate::EMPTY,
             place: Aggregate::EMPTY,
         };
         cursor.descend_to(0);
@@ -33,8 +35,7 @@ impl<'n> Cursor<'n> {
 
     /// Moves to the key at `position`, or to the end.
     pub(crate) fn seek(&mut self, position: usize) -> Aggregate {
-        let offset = position.checked_sub(self.before.count());
-        if offset.is_none_or(|offset| offset > self.leaf.len()) {
+        if !(self.before.count()..=self.upto.count()).contains(&position) {
             self.descend_to(position);
         }
         self.move_in_leaf(position.saturating_sub(self.before.count()))
@@ -64,69 +65,67 @@ impl<'n> Cursor<'n> {
         [position.checked_sub(1).and_then(key), key(position)]
     }
 
-    /// The keys from the place to the end of its leaf; none only at the very end.
-    pub(crate) fn rest_of_leaf(&mut self) -> &'n [TimeKey] {
-        let position = self.place.count();
-        if position - self.before.count() == self.leaf.len() {
-            self.descend_to(position);
-            self.move_in_leaf(position.saturating_sub(self.before.count()));
-        }
-        let offset = self.place.count() - self.before.count();
-        self.leaf.get(offset..).unwrap_or_default()
-    }
-
     /// To the start of the leaf that has the key at `position`, or of the last one.
     fn descend_to(&mut self, position: usize) {
-        self.descend(|before, children| {
-            for (at, child) in children.iter().enumerate() {
-                let next = *before + child.aggregate;
-                if position < next.count() || at + 1 == children.len() {
-                    return at;
-                }
-                *before = next;
-            }
-            0
+        self.descend(|left, children| {
+            let position = position - left.count();
+            child_at(children, position)
         });
     }
 
     /// To the start of the last leaf whose first key is `below`, or of the first one.
     fn descend_by(&mut self, below: &impl Fn(&TimeKey) -> bool) {
-        self.descend(|before, children| {
+        self.descend(|_, children| {
             let at = children.partition_point(|child| below(&child.min));
             let at = at.saturating_sub(1);
-            for child in children.iter().take(at) {
-                *before += child.aggregate;
-            }
-            at
+            (before(children, at), children.get(at))
         });
     }
 
-    /// Follows the children that `choose` names; it adds what it leaves to the left.
-    fn descend(&mut self, choose: impl Fn(&mut Aggregate, &[Child]) -> usize) {
-        let mut before = Aggregate::EMPTY;
+    /// Follows the children that `choose` names, each with everything before it in its node.
+    fn descend(
+        &mut self,
+        choose: impl Fn(&Aggregate, &'n [Child]) -> (Aggregate, Option<&'n Child>),
+    ) {
+        let mut left = Aggregate::EMPTY;
+        let mut upto = None;
         let mut node = self.root;
         self.leaf = loop {
             match node {
                 Node::Leaf(keys) => break keys,
-                Node::Inner(children) => match children.get(choose(&mut before, children)) {
-                    Some(child) => node = &child.node,
-                    None => break &[],
-                },
+                Node::Inner(children) => {
+                    let (before, Some(child)) = choose(&left, children) else {
+                        break &[];
+                    };
+                    upto = Some(left + child.upto);
+                    left += before;
+                    node = &child.node;
+                }
             }
         };
-        self.before = before;
-        self.place = before;
+        self.upto = upto.unwrap_or_else(|| node.aggregate());
+        self.before = left;
+        self.place = left;
     }
 
-    /// To the key at `offset` of this leaf, or to its end.
+    /// To the key at `offset` of this leaf, or to its end: from where the place is, or from either
+    /// end of the leaf, whatever is nearest.
     fn move_in_leaf(&mut self, offset: usize) -> Aggregate {
+        let offset = offset.min(self.leaf.len());
         let mut from = self.place.count() - self.before.count();
-        if offset < from {
-            from = 0;
-            self.place = self.before;
+        let nearest = offset.min(self.leaf.len() - offset);
+        if nearest < from.abs_diff(offset) {
+            (from, self.place) = if nearest == offset {
+                (0, self.before)
+            } else {
+                (self.leaf.len(), self.upto)
+            };
         }
-        for key in self.leaf.iter().take(offset).skip(from) {
+        for key in self.leaf.get(from..offset).unwrap_or_default() {
             self.place += &key.id;
+        }
+        for key in self.leaf.get(offset..from).unwrap_or_default() {
+            self.place -= &key.id;
         }
         self.place
     }

@@ -22,26 +22,31 @@ pub(crate) struct Difference {
     pub(crate) theirs: Aggregate,
     /// Ranges whose ids were compared, disjoint: from, to.
     compared: BTreeMap<Bound, Bound>,
-    /// Everything reported, from the first time that a range is compared again.
-    reported: Option<Reported>,
+    /// What of `have` and `need` was looked at so far because a range was compared again.
+    reported: [Reported; 2],
     hash: IdHash,
 }
 
+/// The first so many ids of a list.
 #[derive(Debug)]
 struct Reported {
-    have: HashSet<OpId, IdHash>,
-    need: HashSet<OpId, IdHash>,
+    ids: HashSet<OpId, IdHash>,
+    count: usize,
 }
 
 impl Difference {
     pub(crate) fn new(ours: Aggregate) -> Self {
+        let hash = IdHash::new();
         Self {
             have: Vec::new(),
             need: Vec::new(),
             theirs: ours,
             compared: BTreeMap::new(),
-            reported: None,
-            hash: IdHash::new(),
+            reported: [(); 2].map(|()| Reported {
+                ids: HashSet::with_hasher(hash),
+                count: 0,
+            }),
+            hash,
         }
     }
 
@@ -49,14 +54,9 @@ impl Difference {
     ///
     /// A peer that cuts its messages may come back to a range that was compared before; what it then
     /// repeats is not reported again.
-    pub(crate) fn compare(&mut self, range: Range<Bound>, ours: Keys<'_, '_>, theirs: &[[u8; 32]]) {
+    pub(crate) fn compare(&mut self, range: Range<Bound>, ours: Keys<'_>, theirs: &[[u8; 32]]) {
         let (have, need) = (self.have.len(), self.need.len());
-        if self.reported.is_none() && self.is_compared(&range) {
-            self.reported = Some(Reported {
-                have: with_hash(&self.have, self.hash),
-                need: with_hash(&self.need, self.hash),
-            });
-        }
+        let again = self.is_compared(&range);
         self.add_compared(range);
 
         if theirs.is_empty() {
@@ -69,9 +69,10 @@ impl Difference {
             self.compare_many(ours, theirs);
         }
 
-        if let Some(reported) = &mut self.reported {
-            keep_new(&mut self.have, have, &mut reported.have);
-            keep_new(&mut self.need, need, &mut reported.need);
+        if again {
+            let [reported_have, reported_need] = &mut self.reported;
+            reported_have.keep_new(&mut self.have, have);
+            reported_need.keep_new(&mut self.need, need);
         }
         for id in self.have.iter().skip(have) {
             self.theirs -= id;
@@ -81,7 +82,7 @@ impl Difference {
         }
     }
 
-    fn compare_few(&mut self, ours: Keys<'_, '_>, theirs: &[[u8; 32]]) {
+    fn compare_few(&mut self, ours: Keys<'_>, theirs: &[[u8; 32]]) {
         let mut matched: u32 = 0;
         // Both lists have the order of the keys, so that the next match usually comes next.
         let mut next = 0;
@@ -106,7 +107,7 @@ impl Difference {
     }
 
     /// With a table of the shorter list.
-    fn compare_many(&mut self, ours: Keys<'_, '_>, theirs: &[[u8; 32]]) {
+    fn compare_many(&mut self, ours: Keys<'_>, theirs: &[[u8; 32]]) {
         if ours.len() <= theirs.len() {
             let mut table = HashMap::with_capacity_and_hasher(ours.len(), self.hash);
             let mut order = Vec::with_capacity(ours.len());
@@ -156,14 +157,12 @@ impl Difference {
     }
 }
 
-fn with_hash(ids: &[OpId], hash: IdHash) -> HashSet<OpId, IdHash> {
-    let mut set = HashSet::with_capacity_and_hasher(ids.len(), hash);
-    set.extend(ids);
-    set
-}
-
-/// Drops what is in `reported` from the part of `ids` that begins at `from`, and adds the rest to it.
-fn keep_new(ids: &mut Vec<OpId>, from: usize, reported: &mut HashSet<OpId, IdHash>) {
-    let new = ids.split_off(from);
-    ids.extend(new.into_iter().filter(|id| reported.insert(*id)));
+impl Reported {
+    /// Drops from the end of `ids`, from `from` on, what stands before it.
+    fn keep_new(&mut self, ids: &mut Vec<OpId>, from: usize) {
+        let new = ids.split_off(from);
+        self.ids.extend(ids.iter().skip(self.count));
+        ids.extend(new.into_iter().filter(|id| self.ids.insert(*id)));
+        self.count = ids.len();
+    }
 }

@@ -1,6 +1,6 @@
 use sync_core::TimeKey;
 
-use crate::node::{Child, Node};
+use crate::node::Node;
 use crate::{ErrorKind, Result, View};
 
 /// A set of keys in the order of (ts, id), with counts and sums of ids on the way to each.
@@ -88,8 +88,7 @@ impl Index {
         }
         if let Some(right) = self.root.insert(key) {
             let left = std::mem::replace(&mut self.root, Node::empty());
-            let children = [left, right].into_iter().filter_map(Child::new);
-            self.root = Node::Inner(children.collect());
+            self.root = Node::over([left, right].into_iter());
         }
         self.len += 1;
         true

@@ -11,7 +11,7 @@ use sync_core::TimeKey;
 use crate::Aggregate;
 
 /// The most keys in a leaf.
-const LEAF: usize = 64;
+const LEAF: usize = 32;
 /// The most children of an inner node.
 const FANOUT: usize = 24;
 
@@ -25,7 +25,9 @@ pub(crate) enum Node {
 /// What an inner node knows about a subtree, which is never empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
-    pub(crate) aggregate: Aggregate,
+    /// Everything in the children of this node up to the end of this one. A sum over all that come
+    /// before would read the whole node at each look-up; this way a change writes to half of it.
+    pub(crate) upto: Aggregate,
     pub(crate) min: TimeKey,
     pub(crate) node: Node,
 }
@@ -42,20 +44,30 @@ impl Node {
         let mut leaf = Vec::with_capacity(LEAF);
         while keys.peek().is_some() {
             leaf.extend(keys.by_ref().take(LEAF));
-            level.extend(Child::new(Self::Leaf(Arc::from(leaf.as_slice()))));
+            level.push(Self::Leaf(Arc::from(leaf.as_slice())));
             leaf.clear();
         }
         while level.len() > 1 {
             let size = level.len().div_ceil(level.len().div_ceil(FANOUT));
             let mut parents = Vec::with_capacity(level.len().div_ceil(size));
-            let mut children = level.into_iter().peekable();
-            while children.peek().is_some() {
-                let group = children.by_ref().take(size).collect();
-                parents.extend(Child::new(Self::Inner(group)));
+            let mut nodes = level.into_iter().peekable();
+            while nodes.peek().is_some() {
+                parents.push(Self::over(nodes.by_ref().take(size)));
             }
             level = parents;
         }
-        level.pop().map_or_else(Self::empty, |root| root.node)
+        level.pop().unwrap_or_else(Self::empty)
+    }
+
+    /// An inner node over nodes that are not empty.
+    pub(crate) fn over(nodes: impl Iterator<Item = Self>) -> Self {
+        let mut upto = Aggregate::EMPTY;
+        let children = nodes.filter_map(|node| {
+            upto += node.aggregate();
+            let min = node.min()?;
+            Some(Child { upto, min, node })
+        });
+        Self::Inner(children.collect())
     }
 
     fn min(&self) -> Option<TimeKey> {
@@ -65,17 +77,15 @@ impl Node {
         }
     }
 
-    /// Everything in the subtree; costs as much as the node itself is long.
+    /// Everything in the subtree; costs as much as a leaf is long, and nothing for an inner node.
     pub(crate) fn aggregate(&self) -> Aggregate {
         match self {
             Self::Leaf(keys) => keys.iter().map(|key| &key.id).collect(),
-            Self::Inner(children) => children
-                .iter()
-                .fold(Aggregate::EMPTY, |sum, child| sum + child.aggregate),
+            Self::Inner(children) => children.last().map_or(Aggregate::EMPTY, |last| last.upto),
         }
     }
 
-    /// The leaf that `key` is in, if it is anywhere.
+    /// Whether `key` is there.
     pub(crate) fn contains(&self, key: &TimeKey) -> bool {
         let mut node = self;
         loop {
@@ -89,25 +99,27 @@ impl Node {
         }
     }
 
-    /// The key at `position`.
-    pub(crate) fn nth(&self, mut position: usize) -> Option<&TimeKey> {
+    /// The keys from `position` to the end of its leaf; none at the end of the tree.
+    pub(crate) fn leaf_from(&self, mut position: usize) -> &[TimeKey] {
         let mut node = self;
-        'levels: loop {
+        loop {
             match node {
-                Self::Leaf(keys) => return keys.get(position),
+                Self::Leaf(keys) => return keys.get(position..).unwrap_or_default(),
                 Self::Inner(children) => {
-                    for child in children.iter() {
-                        let count = child.aggregate.count();
-                        if position < count {
-                            node = &child.node;
-                            continue 'levels;
-                        }
-                        position -= count;
-                    }
-                    return None;
+                    let (before, child) = child_at(children, position);
+                    let Some(child) = child else {
+                        return &[];
+                    };
+                    position -= before.count();
+                    node = &child.node;
                 }
             }
         }
+    }
+
+    /// The key at `position`.
+    pub(crate) fn nth(&self, position: usize) -> Option<&TimeKey> {
+        self.leaf_from(position).first()
     }
 
     /// Adds `key`, which is not there yet. A node that was full comes back as two: this one, and the
@@ -120,12 +132,22 @@ impl Node {
             }
             Self::Inner(children) => {
                 let at = child_of(children, &key);
-                let child = Arc::make_mut(children).get_mut(at)?;
-                child.aggregate += &key.id;
+                let entries = Arc::make_mut(children).get_mut(at..).unwrap_or_default();
+                for child in &mut *entries {
+                    child.upto += &key.id;
+                }
+                let child = entries.first_mut()?;
                 child.min = child.min.min(key);
-                let right = Child::new(child.node.insert(key)?)?;
-                child.aggregate -= right.aggregate;
-                insert_at(children, at + 1, right, FANOUT).map(Self::Inner)
+                let node = child.node.insert(key)?;
+                let upto = child.upto;
+                child.upto -= node.aggregate();
+                let min = node.min()?;
+                let mut right = insert_at(children, at + 1, Child { upto, min, node }, FANOUT)?;
+                let left = children.last().map_or(Aggregate::EMPTY, |last| last.upto);
+                for child in Arc::make_mut(&mut right) {
+                    child.upto -= left;
+                }
+                Some(Self::Inner(right))
             }
         }
     }
@@ -139,11 +161,14 @@ impl Node {
             }
             Self::Inner(children) => {
                 let at = child_of(children, key);
-                let Some(child) = Arc::make_mut(children).get_mut(at) else {
+                let entries = Arc::make_mut(children).get_mut(at..).unwrap_or_default();
+                for child in &mut *entries {
+                    child.upto -= &key.id;
+                }
+                let Some(child) = entries.first_mut() else {
                     return;
                 };
                 child.node.remove(key);
-                child.aggregate -= &key.id;
                 match child.node.min() {
                     None => *children = replace(children, at, 1, []),
                     Some(min) => {
@@ -181,28 +206,21 @@ impl Node {
     }
 
     /// The entries of two neighbours in one node, or shared equally by two.
-    fn joined(&self, right: &Self) -> Option<[Option<Child>; 2]> {
-        let parts = match (self, right) {
+    fn joined(&self, right: &Self) -> Vec<Self> {
+        match (self, right) {
             (Self::Leaf(left), Self::Leaf(right)) => {
-                concat(left, right, LEAF).map(|part| part.map(Self::Leaf))
+                let keys = [&**left, right].concat();
+                let parts = parts(&keys, LEAF);
+                parts.map(|part| Self::Leaf(Arc::from(part))).collect()
             }
             (Self::Inner(left), Self::Inner(right)) => {
-                concat(left, right, FANOUT).map(|part| part.map(Self::Inner))
+                let children = [&**left, right].concat();
+                let parts = parts(&children, FANOUT);
+                let nodes = parts.map(|part| part.iter().map(|child| child.node.clone()));
+                nodes.map(Self::over).collect()
             }
-            _ => return None,
-        };
-        Some(parts.map(|part| part.and_then(Child::new)))
-    }
-}
-
-impl Child {
-    /// The entry for a node, unless it is empty.
-    pub(crate) fn new(node: Node) -> Option<Self> {
-        Some(Self {
-            aggregate: node.aggregate(),
-            min: node.min()?,
-            node,
-        })
+            (Self::Leaf(_), Self::Inner(_)) | (Self::Inner(_), Self::Leaf(_)) => Vec::new(),
+        }
     }
 }
 
@@ -212,13 +230,33 @@ fn child_of(children: &[Child], key: &TimeKey) -> usize {
     above.saturating_sub(1)
 }
 
+/// The child with the key at `position`, or the last one, and everything before it.
+pub(crate) fn child_at(children: &[Child], position: usize) -> (Aggregate, Option<&Child>) {
+    let at = children.partition_point(|child| child.upto.count() <= position);
+    let at = at.min(children.len().saturating_sub(1));
+    (before(children, at), children.get(at))
+}
+
+/// Everything in the children before the one at `at`.
+pub(crate) fn before(children: &[Child], at: usize) -> Aggregate {
+    let last = at.checked_sub(1).and_then(|at| children.get(at));
+    last.map_or(Aggregate::EMPTY, |last| last.upto)
+}
+
 /// Joins the child at `at` with a neighbour, if it has one.
 fn join(children: &mut Arc<[Child]>, at: usize) {
     let at = at.min(children.len().saturating_sub(2));
-    if let [left, right, ..] = children.get(at..).unwrap_or_default()
-        && let Some(joined) = left.node.joined(&right.node)
-    {
-        *children = replace(children, at, 2, joined.into_iter().flatten());
+    if let [left, right, ..] = children.get(at..).unwrap_or_default() {
+        let mut upto = before(children, at);
+        let joined = left.node.joined(&right.node).into_iter();
+        let joined: Vec<_> = joined
+            .filter_map(|node| {
+                upto += node.aggregate();
+                let min = node.min()?;
+                Some(Child { upto, min, node })
+            })
+            .collect();
+        *children = replace(children, at, 2, joined);
     }
 }
 
@@ -261,14 +299,10 @@ fn replace<T: Clone>(
     Arc::from(all)
 }
 
-/// Two slices in one, or in two equal ones where one would have more than `most` entries.
-fn concat<T: Clone>(left: &[T], right: &[T], most: usize) -> [Option<Arc<[T]>>; 2] {
-    let all = [left, right].concat();
-    if all.len() <= most {
-        return [Some(Arc::from(all)), None];
-    }
-    let (left, right) = all.split_at(all.len() / 2);
-    [Some(Arc::from(left)), Some(Arc::from(right))]
+/// The entries of two nodes as they fit into one, or into two of the same length.
+fn parts<T>(entries: &[T], most: usize) -> impl Iterator<Item = &[T]> {
+    let halves = entries.len().div_ceil(2);
+    entries.chunks(if entries.len() <= most { most } else { halves })
 }
 
 #[cfg(test)]
@@ -286,9 +320,11 @@ mod check {
                 }
                 Self::Inner(children) => {
                     assert!((1..=FANOUT).contains(&children.len()));
+                    let mut upto = Aggregate::EMPTY;
                     let depths = children.iter().map(|child| {
                         assert_eq!(Some(child.min), child.node.min());
-                        assert_eq!(child.aggregate, child.node.aggregate());
+                        upto += child.node.aggregate();
+                        assert_eq!(child.upto, upto);
                         child.node.check()
                     });
                     let depths: Vec<_> = depths.collect();

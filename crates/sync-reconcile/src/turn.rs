@@ -25,8 +25,8 @@ const SMALL: usize = 2 * SPLIT;
 /// What a skip takes, and a mode with its fingerprint or the count of an empty list.
 const SKIP: usize = wire::MAX_BOUND + 1;
 const FINGERPRINT: usize = 1 + 16;
-/// Kept free for a skip that is still to be written and for the last range.
-const RESERVE: usize = SKIP + wire::MAX_BOUND + FINGERPRINT;
+/// Kept free for a skip that is still to be written and what is left, see [`Turn::leave`].
+const RESERVE: usize = 2 * (SKIP + wire::MAX_BOUND + FINGERPRINT);
 
 /// The share of fingerprints that differ says something from this many on.
 const SAMPLE: u32 = 32;
@@ -123,7 +123,7 @@ impl<'t> Turn<'t> {
                     }
                     match difference.as_deref_mut() {
                         Some(difference) => {
-                            let ours = Keys::new(&mut self.cursor, lower, upper);
+                            let ours = Keys::new(self.view, lower, upper);
                             difference.compare(from..to, ours, theirs);
                             self.skip(to, upper)
                         }
@@ -236,7 +236,7 @@ impl<'t> Turn<'t> {
         self.usage.range(count, self.options)?;
         self.write_skip();
         self.writer.ids(&to, count);
-        let keys = Keys::new(&mut self.cursor, lower, upper);
+        let keys = Keys::new(self.view, lower, upper);
         keys.for_each(|key| self.writer.id(key.id.as_bytes()));
         self.said = upper;
         Ok(())
@@ -249,23 +249,43 @@ impl<'t> Turn<'t> {
         }
     }
 
-    /// Leaves the rest of the peer's message to later rounds: one range, from the bound written last
-    /// to the last one that the peer still asks about.
+    /// Leaves the rest of the peer's message to later rounds: one range, from the bound that was
+    /// written last to where the peer asks about nothing, and one for what it asks about after that.
+    ///
+    /// What the peer skips is settled. A single range over it would make both sides compare it again.
     fn leave(&mut self, mut to: Bound, rest: Ranges<'_>) -> Result<()> {
-        self.write_skip();
+        let mut gap = None;
+        let mut behind = None;
         for range in rest {
-            let range = self.count(range?)?;
-            if range.body != Body::Skip {
-                to = range.upper;
+            let Range { upper, body } = self.count(range?)?;
+            match (body, gap) {
+                (Body::Skip, _) if behind.is_none() => gap = Some(upper),
+                (Body::Skip, _) => {}
+                (_, None) => to = upper,
+                (_, Some(_)) => behind = Some(upper),
             }
         }
-        let left = self.find(&to) - self.said;
+        self.write_skip();
+        self.leave_range(&to)?;
+        if let (Some(gap), Some(behind)) = (gap, behind) {
+            let place = self.find(&gap);
+            self.skip(gap, place);
+            self.write_skip();
+            self.leave_range(&behind)?;
+        }
+        Ok(())
+    }
+
+    fn leave_range(&mut self, to: &Bound) -> Result<()> {
+        let place = self.find(to);
+        let left = place - self.said;
         self.usage.range(0, self.options)?;
         if left.count() == 0 {
-            self.writer.ids(&to, 0);
+            self.writer.ids(to, 0);
         } else {
-            self.writer.fingerprint(&to, left.fingerprint());
+            self.writer.fingerprint(to, left.fingerprint());
         }
+        self.said = place;
         Ok(())
     }
 
@@ -317,17 +337,18 @@ fn lossy(bytes: usize) -> f64 {
     bytes as f64
 }
 
-/// The keys between two places, leaf by leaf.
-pub(crate) struct Keys<'c, 'n> {
-    cursor: &'c mut Cursor<'n>,
+/// The keys between two places of a view.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys<'v> {
+    view: &'v View,
     from: usize,
     to: usize,
 }
 
-impl<'c, 'n> Keys<'c, 'n> {
-    fn new(cursor: &'c mut Cursor<'n>, lower: Aggregate, upper: Aggregate) -> Self {
+impl<'v> Keys<'v> {
+    fn new(view: &'v View, lower: Aggregate, upper: Aggregate) -> Self {
         Self {
-            cursor,
+            view,
             from: lower.count(),
             to: upper.count(),
         }
@@ -337,17 +358,11 @@ impl<'c, 'n> Keys<'c, 'n> {
         self.to.saturating_sub(self.from)
     }
 
-    pub(crate) fn for_each(self, mut each: impl FnMut(&'n TimeKey)) {
-        let mut from = self.from;
-        while from < self.to {
-            self.cursor.seek(from);
-            let keys = self.cursor.rest_of_leaf();
-            let keys = keys.get(..self.to - from).unwrap_or(keys);
-            if keys.is_empty() {
-                return;
+    pub(crate) fn for_each(self, mut each: impl FnMut(&TimeKey)) {
+        self.view.leaves(self.from..self.to, |keys| {
+            for key in keys {
+                each(key);
             }
-            keys.iter().for_each(&mut each);
-            from += keys.len();
-        }
+        });
     }
 }

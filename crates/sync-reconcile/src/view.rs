@@ -123,6 +123,20 @@ impl View {
         }
     }
 
+    /// Calls `each` with the keys between two positions of the whole tree, leaf by leaf.
+    pub(crate) fn leaves(&self, positions: Range<usize>, mut each: impl FnMut(&[TimeKey])) {
+        let Range { mut start, end } = positions;
+        while start < end {
+            let keys = self.root.leaf_from(start);
+            let keys = keys.get(..end - start).unwrap_or(keys);
+            if keys.is_empty() {
+                return;
+            }
+            each(keys);
+            start += keys.len();
+        }
+    }
+
     pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor::new(&self.root)
     }
@@ -178,9 +192,7 @@ impl Iterator for Iter<'_> {
         if self.next >= self.end {
             return None;
         }
-        let mut cursor = Cursor::new(self.root);
-        cursor.seek(self.next);
-        let keys = cursor.rest_of_leaf();
+        let keys = self.root.leaf_from(self.next);
         let keys = keys.get(..self.end - self.next).unwrap_or(keys);
         self.next += keys.len();
         self.keys = keys.iter();
