@@ -13,6 +13,7 @@ const CORE: &str = "sync-core";
 const FACADE: &str = "sync-store";
 const SUITE: &str = "sync-conformance";
 const ENGINE: &str = "sync-engine";
+const RECONCILE: &str = "sync-reconcile";
 const MDIP: &str = "sync-mdip";
 
 /// Crates whose features are each built alone.
@@ -56,7 +57,7 @@ fn selections(facade: &Package) -> Vec<Vec<String>> {
 /// What each crate may not bring with it, and does.
 pub(super) fn check_trees(shell: &Shell, workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
-    for name in [CORE, SUITE, ENGINE, MDIP] {
+    for name in [CORE, SUITE, ENGINE, MDIP, RECONCILE] {
         let tree = tree(shell, name, &["--all-features"])?;
         problems.extend(found(name, &tree, &everything()));
     }
