@@ -13,7 +13,7 @@ use crate::Aggregate;
 /// The most keys in a leaf.
 const LEAF: usize = 32;
 /// The most children of an inner node.
-const FANOUT: usize = 24;
+const FANOUT: usize = 32;
 
 /// A subtree. All leaves of a tree are at the same depth.
 #[derive(Clone, Debug)]
