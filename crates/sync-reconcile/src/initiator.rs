@@ -36,6 +36,7 @@ impl Initiator {
         let options = options.check()?;
         let mut usage = Usage::default();
         let message = Turn::new(&view, &options, &mut usage).open()?;
+        usage.send(&message, &options)?;
         let session = Self {
             difference: Difference::new(view.aggregate()),
             view,
@@ -65,7 +66,11 @@ impl Initiator {
         let ranges = Ranges::new(message)?;
         let turn = Turn::new(&self.view, &self.options, &mut self.usage);
         let answer = turn.answer(ranges, Some(&mut self.difference))?;
-        self.is_open = answer != [VERSION];
+        // An answer without ranges says that nothing is left to say, and is not sent.
+        if answer != [VERSION] {
+            self.usage.send(&answer, &self.options)?;
+            self.is_open = true;
+        }
         Ok(Round {
             message: self.is_open.then_some(answer),
             have: self.difference.have.get(have..).unwrap_or_default(),

@@ -49,6 +49,7 @@ impl Responder {
                 _ => return Err(error),
             },
         };
+        self.usage.send(&answer, &self.options)?;
         self.is_open = true;
         Ok(answer)
     }

@@ -88,7 +88,7 @@ impl<'t> Turn<'t> {
         let start = self.said;
         let end = self.cursor.seek(self.view.span().end);
         self.split(start, end, Bound::END)?;
-        self.finish()
+        Ok(self.writer.into_bytes())
     }
 
     /// The answer to a message. An initiator passes its `difference`, which learns from lists of ids;
@@ -137,13 +137,7 @@ impl<'t> Turn<'t> {
             }
             (lower, from) = (upper, to);
         }
-        self.finish()
-    }
-
-    fn finish(self) -> Result<Vec<u8>> {
-        let message = self.writer.into_bytes();
-        self.usage.send(&message, self.options)?;
-        Ok(message)
+        Ok(self.writer.into_bytes())
     }
 
     fn count<'m>(&mut self, range: Range<'m>) -> Result<Range<'m>> {
