@@ -5,6 +5,7 @@ mod error;
 mod hydrate;
 mod invalid;
 mod progress;
+pub mod reconcile;
 mod source;
 mod state;
 mod status;

@@ -1,0 +1,237 @@
+#[cfg(test)]
+mod tests;
+
+use futures_util::{TryStreamExt, pin_mut};
+use sync_core::{
+    ErrorKind, FeedCursor, FeedEntry, FeedKind, Limit, Payloads, Result, Stats, SyncStore,
+    SyncStoreExt, TimeKey, TimeRange,
+};
+use sync_reconcile::{Index, View};
+
+/// Keys, or entries of the feed, that are read at once.
+const PAGE: Limit = Limit::rows(10_000);
+
+/// How often a load or a check begins again because the space moved on underneath.
+const ATTEMPTS: u32 = 5;
+
+/// An index of a space's keys that follows the space's feed.
+///
+/// Any number of processes may write to the space: what the index holds after
+/// [`catch_up`](Self::catch_up) is what the space held at some moment of the call, or later. A new
+/// epoch, and a feed that was pruned while nobody read it, lead to a new index; views of the old one
+/// stay what they were.
+///
+/// A key takes 40 bytes and a little; what a space holds is all in memory.
+#[derive(Debug)]
+pub struct IndexKeeper<S> {
+    store: S,
+    index: Index,
+    cursor: FeedCursor,
+    loads: u64,
+}
+
+/// What a [check](IndexKeeper::check) found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct IndexCheck {
+    /// Keys of the store that were compared.
+    pub compared: u64,
+    /// Keys that the store has and the index had not.
+    pub missing: u64,
+    /// Keys that the index had and the store has not.
+    pub surplus: u64,
+}
+
+impl IndexCheck {
+    /// Whether index and store agreed.
+    pub const fn is_clean(&self) -> bool {
+        self.missing == 0 && self.surplus == 0
+    }
+}
+
+impl<S: SyncStore> IndexKeeper<S> {
+    /// Loads the keys of a space: O(n), by [`scan_keys`](SyncStore::scan_keys).
+    ///
+    /// - What is written meanwhile is in the index too.
+    /// - [`Busy`](ErrorKind::Busy) where the space began new histories all the time.
+    pub async fn load(store: S) -> Result<Self> {
+        let mut keeper = Self {
+            store,
+            index: Index::new(),
+            cursor: FeedCursor::Beginning,
+            loads: 0,
+        };
+        keeper.reload().await?;
+        Ok(keeper)
+    }
+
+    /// Brings the index to where the space is now: O(log n) for each change since the last call.
+    ///
+    /// - A feed that has another epoch, or was pruned beyond where the index stands, is loaded anew.
+    /// - Dropping the future leaves an index of some moment before; the next call goes on.
+    pub async fn catch_up(&mut self) -> Result<()> {
+        match self.follow().await {
+            Err(error) if begins_anew(error.kind()) => self.reload().await,
+            followed => followed,
+        }
+    }
+
+    /// Resolves when there is something to [catch up](Self::catch_up) with.
+    pub async fn changed(&self) -> Result<()> {
+        self.store.changed(self.cursor).await
+    }
+
+    /// The keys as they are now. O(1); later changes do not touch it.
+    pub fn snapshot(&self) -> View {
+        self.index.snapshot()
+    }
+
+    /// Up to where the index follows the feed.
+    pub const fn cursor(&self) -> FeedCursor {
+        self.cursor
+    }
+
+    /// How often the keys were loaded as a whole.
+    pub const fn loads(&self) -> u64 {
+        self.loads
+    }
+
+    /// The space.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Compares the index, brought up to date, with every key of the store: O(n).
+    ///
+    /// - Where they differ, which is damage or a bug, the index is loaded anew after the comparison.
+    /// - [`Busy`](ErrorKind::Busy) where the space did not stand still for the length of a walk;
+    ///   nothing is known then.
+    pub async fn check(&mut self) -> Result<IndexCheck> {
+        for _ in 0..ATTEMPTS {
+            self.catch_up().await?;
+            let before = self.store.stats().await?;
+            let check = self.compare().await?;
+            let after = self.store.stats().await?;
+            if self.cursor == end_of(&before, self.cursor) && same_history(&before, &after) {
+                if !check.is_clean() {
+                    tracing::error!(
+                        space = self.store.space().as_str(),
+                        missing = check.missing,
+                        surplus = check.surplus,
+                        "the index of keys and the store differ"
+                    );
+                    self.reload().await?;
+                }
+                return Ok(check);
+            }
+        }
+        Err(moving("check"))
+    }
+
+    async fn reload(&mut self) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            // The end of the feed first: what is written behind the walk is found there.
+            let stats = self.store.stats().await?;
+            let index = self.walk().await?;
+            self.loads += 1;
+            self.index = index;
+            self.cursor = end_of(&stats, FeedCursor::Beginning);
+            match self.follow().await {
+                Err(error) if begins_anew(error.kind()) => {}
+                followed => return followed,
+            }
+        }
+        Err(moving("load"))
+    }
+
+    async fn walk(&self) -> Result<Index> {
+        let mut index = Index::new();
+        let pages = self.store.stream_keys(TimeRange::ALL, None, PAGE);
+        pin_mut!(pages);
+        while let Some(keys) = pages.try_next().await? {
+            for key in keys {
+                index.insert(key);
+            }
+        }
+        Ok(index)
+    }
+
+    async fn follow(&mut self) -> Result<()> {
+        loop {
+            let page = self.store.feed(self.cursor, PAGE, Payloads::Skip).await?;
+            for entry in &page.entries {
+                self.take(entry);
+            }
+            self.cursor = page.next;
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, entry: &FeedEntry) {
+        // What was never here has no key to lose.
+        let Some(ts) = entry.ts else {
+            return;
+        };
+        let key = TimeKey { ts, id: entry.id };
+        match entry.kind {
+            FeedKind::Live { .. } => self.index.insert(key),
+            FeedKind::Tombstone { .. } => self.index.remove(&key),
+        };
+    }
+
+    async fn compare(&self) -> Result<IndexCheck> {
+        let mut check = IndexCheck::default();
+        let ours = self.snapshot();
+        let mut ours = ours.iter().peekable();
+        let pages = self.store.stream_keys(TimeRange::ALL, None, PAGE);
+        pin_mut!(pages);
+        while let Some(keys) = pages.try_next().await? {
+            for key in keys {
+                check.compared += 1;
+                while ours.next_if(|our| *our < key).is_some() {
+                    check.surplus += 1;
+                }
+                if ours.next_if_eq(&key).is_none() {
+                    check.missing += 1;
+                }
+            }
+        }
+        check.surplus += ours.count() as u64;
+        Ok(check)
+    }
+}
+
+/// The end of the feed of a space with these counters, for a reader that stood at `cursor`.
+fn end_of(stats: &Stats, cursor: FeedCursor) -> FeedCursor {
+    let Some(epoch) = stats.epoch else {
+        return FeedCursor::Beginning;
+    };
+    let floor = match cursor {
+        FeedCursor::After { floor, .. } => floor,
+        FeedCursor::Beginning => stats.floor,
+    };
+    FeedCursor::After {
+        epoch,
+        floor,
+        seq: stats.head,
+    }
+}
+
+fn same_history(before: &Stats, after: &Stats) -> bool {
+    (before.epoch, before.head) == (after.epoch, after.head)
+}
+
+fn begins_anew(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WrongEpoch { .. } | ErrorKind::AheadOfLog { .. } | ErrorKind::Pruned { .. }
+    )
+}
+
+fn moving(operation: &'static str) -> sync_core::Error {
+    sync_core::Error::new(ErrorKind::Busy)
+        .with_message("the space was written to throughout")
+        .during(operation)
+}
