@@ -88,7 +88,8 @@ pub(crate) struct Options {
     provider: Choice,
     /// A release to use, one per server. Fetched are postgres-18, postgres-16, valkey-9, redis-6.2
     /// and mongodb-6; others have to be in PATH, like postgres-15. `-pgbouncer` behind one of
-    /// PostgreSQL puts a pooler in front, `-cluster` behind one of Redis or Valkey makes three nodes
+    /// PostgreSQL puts a pooler in front, `-durable` waits for the disk, `-cluster` behind one of
+    /// Redis or Valkey makes three nodes
     #[arg(long = "release", value_name = "NAME", value_parser = Edition::parse)]
     editions: Vec<Edition>,
 }

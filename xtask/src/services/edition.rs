@@ -26,23 +26,26 @@ pub(super) enum Setup {
     Pooled,
     /// Spread over three nodes.
     Cluster,
+    /// Waiting for the disk, as outside of tests.
+    Durable,
 }
 
 impl Setup {
-    const ALL: [Self; 3] = [Self::Plain, Self::Pooled, Self::Cluster];
+    const ALL: [Self; 4] = [Self::Plain, Self::Pooled, Self::Cluster, Self::Durable];
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Plain => "",
             Self::Pooled => "-pgbouncer",
             Self::Cluster => "-cluster",
+            Self::Durable => "-durable",
         }
     }
 
     fn fits(self, server: Server) -> bool {
         match self {
             Self::Plain => true,
-            Self::Pooled => server == Server::Postgres,
+            Self::Pooled | Self::Durable => server == Server::Postgres,
             Self::Cluster => server == Server::Redis,
         }
     }
@@ -60,7 +63,7 @@ impl Edition {
             let pinned: Vec<_> = RELEASES.iter().map(|release| release.name).collect();
             return Err(format!(
                 "expected {}; or postgres-15, redis-7.0 … of a server in PATH; behind those of \
-                 PostgreSQL -pgbouncer, and behind those of Redis and Valkey -cluster",
+                 PostgreSQL -pgbouncer or -durable, and behind those of Redis and Valkey -cluster",
                 pinned.join(", ")
             ));
         };

@@ -109,7 +109,7 @@ impl Program {
         // Before a server runs in vain.
         let pooler = match setup {
             Setup::Pooled => Some(Pooler::find()?),
-            Setup::Plain | Setup::Cluster => None,
+            Setup::Plain | Setup::Cluster | Setup::Durable => None,
         };
         let workdir = Workdir::create(run, home, self.server)?;
         let (addresses, version) = match (setup, pooler) {
@@ -170,7 +170,7 @@ pub(super) fn url(server: Server, setup: Setup, password: &str, hosts: &str) -> 
     };
     match setup {
         // Several hosts are a cluster.
-        Setup::Plain | Setup::Cluster => url,
+        Setup::Plain | Setup::Cluster | Setup::Durable => url,
         Setup::Pooled => format!("{url}?pooler=transaction"),
     }
 }

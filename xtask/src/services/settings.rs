@@ -2,7 +2,7 @@
 //!
 //! What a server has acknowledged survives the death of its process, which tests rely on, but not
 //! that of the machine, which would take the test along: PostgreSQL writes its log before it
-//! answers and does not wait for the disk. Redis keeps nothing on disk, and MongoDB what it always
+//! answers and does not wait for the disk, unless it is asked to be durable. Redis keeps nothing on disk, and MongoDB what it always
 //! keeps.
 
 use std::ffi::OsString;
@@ -27,7 +27,8 @@ pub(super) fn initdb(data: &Path, password: &Path) -> Vec<OsString> {
     arguments
 }
 
-pub(super) fn postgres(data: &Path, port: u16) -> Vec<OsString> {
+pub(super) fn postgres(data: &Path, port: u16, durable: bool) -> Vec<OsString> {
+    let on = if durable { "on" } else { "off" };
     let settings = [
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={port}"),
@@ -35,8 +36,8 @@ pub(super) fn postgres(data: &Path, port: u16) -> Vec<OsString> {
         "unix_socket_directories=".to_owned(),
         // What would protect from a crash of the machine. `synchronous_commit` stays on: without
         // it, commits that were acknowledged die with the process.
-        "fsync=off".to_owned(),
-        "full_page_writes=off".to_owned(),
+        format!("fsync={on}"),
+        format!("full_page_writes={on}"),
         // Cases run in parallel, each with a pool of its own.
         "max_connections=300".to_owned(),
         "shared_buffers=128MB".to_owned(),

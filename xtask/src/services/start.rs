@@ -60,7 +60,7 @@ impl Start<'_> {
     fn once(&self) -> Result<std::result::Result<String, String>> {
         let port = match self.setup {
             Setup::Cluster => cluster::free_port()?,
-            Setup::Plain | Setup::Pooled => free_port()?,
+            Setup::Plain | Setup::Pooled | Setup::Durable => free_port()?,
         };
         let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
         let pid = self
@@ -75,7 +75,9 @@ impl Start<'_> {
 
     fn arguments(&self, port: u16) -> Result<Vec<OsString>> {
         Ok(match self.workdir.server {
-            Server::Postgres => settings::postgres(&self.data(), port),
+            Server::Postgres => {
+                settings::postgres(&self.data(), port, self.setup == Setup::Durable)
+            }
             Server::Redis => {
                 let mut text = settings::redis(&self.workdir.path, port, self.password);
                 if self.setup == Setup::Cluster {

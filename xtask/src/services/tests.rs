@@ -222,6 +222,12 @@ fn a_release_is_a_product_a_version_and_a_setup() {
         ("postgres-15", Server::Postgres, Setup::Plain, false),
         ("valkey-9-cluster", Server::Redis, Setup::Cluster, true),
         ("redis-7.0", Server::Redis, Setup::Plain, false),
+        (
+            "postgres-18-durable",
+            Server::Postgres,
+            Setup::Durable,
+            true,
+        ),
         ("mongodb-6", Server::Mongo, Setup::Plain, true),
     ] {
         let edition = Edition::parse(name).unwrap();
