@@ -151,9 +151,13 @@ fn code(error: &RedisError) -> Option<&'static str> {
         return Some(known);
     }
     let text = error.to_string();
-    if error.kind() != DriverKind::Extension
-        && error.kind() != DriverKind::Server(ServerErrorKind::ResponseError)
-    {
+    // Of a transaction that was refused, the reason is that of the first command that was.
+    let told_in_the_text = [
+        DriverKind::Extension,
+        DriverKind::Server(ServerErrorKind::ResponseError),
+        DriverKind::Server(ServerErrorKind::ExecAbort),
+    ];
+    if !told_in_the_text.contains(&error.kind()) {
         return None;
     }
     if text.contains("DB index is out of range") {

@@ -28,6 +28,16 @@ fn every_answer_of_a_server_has_a_kind_and_a_retryability() {
             Retry::Later,
         ),
         (
+            "EXECABORT Transaction discarded because of: OOM command not allowed",
+            ErrorKind::Full,
+            Retry::Later,
+        ),
+        (
+            "EXECABORT Transaction discarded because of: BUSY Valkey is busy running a script.",
+            ErrorKind::Busy,
+            Retry::Later,
+        ),
+        (
             "MISCONF Errors writing to the AOF file",
             ErrorKind::Full,
             Retry::Later,
