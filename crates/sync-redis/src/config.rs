@@ -40,6 +40,10 @@ pub struct RedisConfig {
     pub(crate) on_boundary: Option<crate::fault::Hook>,
     #[cfg(feature = "fault-injection")]
     pub(crate) work: Option<crate::fault::Work>,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) ways: Option<crate::fault::Ways>,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) eager: bool,
 }
 
 /// Where a server listens.
@@ -72,6 +76,10 @@ impl RedisConfig {
             on_boundary: None,
             #[cfg(feature = "fault-injection")]
             work: None,
+            #[cfg(feature = "fault-injection")]
+            ways: None,
+            #[cfg(feature = "fault-injection")]
+            eager: false,
         }
     }
 
@@ -192,7 +200,8 @@ impl RedisConfig {
 
     /// Calls `hook` at every boundary of a page, where an error of it is the fault: before the
     /// space's name is written down (`register`), before the page is sent (`commit`), and after it
-    /// was answered and before the caller is (`committed`).
+    /// was answered and before the caller is (`committed`). A page that is tried without the script
+    /// has more of them, one for each command.
     #[cfg(feature = "fault-injection")]
     pub fn on_boundary(mut self, hook: crate::fault::Hook) -> Self {
         self.on_boundary = Some(hook);
@@ -203,6 +212,21 @@ impl RedisConfig {
     #[cfg(feature = "fault-injection")]
     pub fn count_work(mut self, work: crate::fault::Work) -> Self {
         self.work = Some(work);
+        self
+    }
+
+    /// Counts in `ways` how pages are written.
+    #[cfg(feature = "fault-injection")]
+    pub fn count_ways(mut self, ways: crate::fault::Ways) -> Self {
+        self.ways = Some(ways);
+        self
+    }
+
+    /// Tries every page that may be written without the script that way, whatever the pages before it
+    /// were like.
+    #[cfg(feature = "fault-injection")]
+    pub fn eager(mut self) -> Self {
+        self.eager = true;
         self
     }
 }

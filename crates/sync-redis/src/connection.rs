@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
 use tokio::net::lookup_host;
 use tokio::task::AbortHandle;
@@ -113,10 +113,17 @@ impl Connection {
         self.answer(pipeline.query_async(&mut driver)).await
     }
 
-    async fn answer(
+    /// The same, with each answer for itself, also those that are errors.
+    pub(crate) async fn answers(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Failure> {
+        let mut driver = self.driver.clone();
+        self.answer(driver.req_packed_commands(pipeline, 0, pipeline.len()))
+            .await
+    }
+
+    async fn answer<T>(
         &self,
-        answer: impl Future<Output = Result<Value, RedisError>>,
-    ) -> Result<Value, Failure> {
+        answer: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Failure> {
         let before = self.shared.written.load(Ordering::SeqCst);
         match timeout(self.timeout, answer).await {
             Ok(Ok(value)) => Ok(value),

@@ -1,4 +1,4 @@
-//! Hooks for tests: faults at a page's boundaries, and what scripts cost.
+//! Hooks for tests: faults at a page's boundaries, what scripts cost, and how pages are written.
 //!
 //! Behind the feature `fault-injection`. Nothing here is part of the stable interface.
 
@@ -12,7 +12,7 @@ pub type Hook = Arc<dyn Fn(&'static str) -> sync_core::Result<()> + Send + Sync>
 #[derive(Clone, Default)]
 pub struct Work(Arc<Mutex<BTreeMap<&'static str, Cost>>>);
 
-/// What one script cost.
+/// What one script cost, or one round trip of a page that does without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// How often it ran.
@@ -33,5 +33,22 @@ impl Work {
         let cost = work.entry(script).or_default();
         cost.runs += 1;
         cost.values += values;
+    }
+}
+
+/// How the pages of a backend were written, each under a word.
+#[derive(Clone, Default)]
+pub struct Ways(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+
+impl Ways {
+    /// How many pages were `watched`, how many were left to the `script`, and of those that were
+    /// tried before, why, since the last call.
+    pub fn take(&self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn count(&self, way: &'static str) {
+        let mut ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *ways.entry(way).or_default() += 1;
     }
 }

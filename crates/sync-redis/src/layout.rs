@@ -18,7 +18,7 @@ pub(crate) const INLINE: usize = 2_048;
 pub(crate) const NONE: [u8; 8] = [0xff; 8];
 
 /// Bytes of a row before its object.
-const HEAD: usize = 46;
+pub(crate) const HEAD: usize = 46;
 /// Bytes of a tombstone before its object.
 const DEAD_HEAD: usize = 58;
 
@@ -53,9 +53,15 @@ pub(crate) struct SpaceKeys {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Key {
     Meta = 0,
+    Rows = 1,
+    Blobs = 2,
     Time = 3,
+    Seq = 4,
     Order = 5,
     Object = 6,
+    Graves = 8,
+    State = 9,
+    Names = 10,
 }
 
 impl SpaceKeys {
@@ -94,11 +100,17 @@ pub(crate) fn optional(position: Option<impl Into<u64>>) -> [u8; 8] {
     position.map_or(NONE, be8)
 }
 
-/// A row without its seq, and without its payload where that is large.
-pub(crate) fn pack_row(operation: &Operation, digest: &Digest, into: &mut Vec<u8>) {
+/// A row without its seq, and without its payload where that is large. `order` is its own where the
+/// page's operation was not the only one with its id.
+pub(crate) fn pack_row(
+    operation: &Operation,
+    order: Option<SyncOrder>,
+    digest: &Digest,
+    into: &mut Vec<u8>,
+) {
     let object = operation.object.as_ref().map_or(&[][..], Object::as_bytes);
     into.extend_from_slice(&be8(operation.ts));
-    into.extend_from_slice(&optional(operation.sync_order));
+    into.extend_from_slice(&optional(order));
     into.extend_from_slice(digest.as_bytes());
     // Both are within the limits, which are far below.
     into.extend_from_slice(
@@ -112,6 +124,13 @@ pub(crate) fn pack_row(operation: &Operation, digest: &Digest, into: &mut Vec<u8
     if operation.payload.len() <= INLINE {
         into.extend_from_slice(&operation.payload);
     }
+}
+
+/// What the members of the object index begin with: objects of different lengths do not mix.
+pub(crate) fn object_prefix(object: &Object, into: &mut Vec<u8>) {
+    let bytes = object.as_bytes();
+    into.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
+    into.extend_from_slice(bytes);
 }
 
 /// A stored row, taken apart.
@@ -254,7 +273,12 @@ mod tests {
             for object in [None, Some(&b"a"[..]), Some(&[0xff; 256][..])] {
                 let operation = operation(payload, object);
                 let mut row = be8(Seq::MAX).to_vec();
-                pack_row(&operation, &operation.digest(), &mut row);
+                pack_row(
+                    &operation,
+                    operation.sync_order,
+                    &operation.digest(),
+                    &mut row,
+                );
                 let large = payload > INLINE;
                 let blob = if large {
                     operation.payload.to_vec()
@@ -273,7 +297,12 @@ mod tests {
     fn what_is_cut_is_refused() {
         let operation = operation(5, Some(b"abc"));
         let mut row = be8(Seq::ZERO).to_vec();
-        pack_row(&operation, &operation.digest(), &mut row);
+        pack_row(
+            &operation,
+            operation.sync_order,
+            &operation.digest(),
+            &mut row,
+        );
         for len in 0..row.len() {
             let cut = Stored::unpack(row[..len].to_vec())
                 .and_then(|stored| stored.into_row(operation.id, Vec::new()));
@@ -287,7 +316,19 @@ mod tests {
         let space = SpaceName::new("a.b").unwrap();
         let keys = SpaceKeys::of("sync", &space);
         assert_eq!(keys.name(Key::Meta), "sync:{a.b}:meta");
-        assert_eq!(keys.name(Key::Object), "sync:{a.b}:object");
+        for (key, name) in [
+            (Key::Rows, "rows"),
+            (Key::Blobs, "blobs"),
+            (Key::Time, "time"),
+            (Key::Seq, "seq"),
+            (Key::Order, "order"),
+            (Key::Object, "object"),
+            (Key::Graves, "graves"),
+            (Key::State, "state"),
+            (Key::Names, "names"),
+        ] {
+            assert_eq!(keys.name(key), format!("sync:{{a.b}}:{name}"));
+        }
         assert_eq!(keys.slot, slots::slot(b"a.b"));
     }
 }

@@ -5,6 +5,7 @@ use std::thread;
 use sync_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// A runtime of one thread, which ends when the value is dropped. Nobody waits for that, because
 /// the value may be dropped inside another runtime, or by a task of this one.
@@ -60,10 +61,17 @@ impl Runtime {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        self.handle
-            .spawn_blocking(work)
+        self.begin(work)
             .await
             .map_err(|error| Error::new(ErrorKind::Closed).with_source(error))
+    }
+
+    /// The same, and begins at once.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.handle.spawn_blocking(work)
     }
 }
 

@@ -6,9 +6,10 @@ use sync_core::{
     Seq, SyncOrder, TimeKey, TimeRange, Ts,
 };
 
-use crate::apply::object_prefix;
 use crate::error::{corrupt, named};
-use crate::layout::{Key, Stored, Tombstone, array, be8, optional_position, position};
+use crate::layout::{
+    Key, Stored, Tombstone, array, be8, object_prefix, optional_position, position,
+};
 use crate::reply::{Parts, bytes};
 use crate::scripts::Script;
 use crate::server::Info;

@@ -1,7 +1,7 @@
 //! The server, or the nodes of a cluster, with the connections to them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
@@ -16,6 +16,8 @@ use crate::stream::Transport;
 
 /// How often a call goes where a node sends it before the cluster is taken for confused.
 const MOVES: u32 = 8;
+/// Connections to each server that may be lent at once.
+const LENT: usize = 4;
 /// The pauses before a call is tried again, each twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -42,6 +44,21 @@ pub(crate) struct Node {
     writer: Slot,
     readers: Vec<Slot>,
     next: AtomicUsize,
+    lender: Lender,
+}
+
+/// Connections that are each used by one page at a time.
+struct Lender {
+    /// Those that nobody uses, without anything left on them.
+    idle: Mutex<Vec<Connection>>,
+    /// How many more may be lent.
+    left: AtomicUsize,
+}
+
+/// A connection that nobody else uses. It ends with this, unless it is given back.
+pub(crate) struct Lent {
+    node: Arc<Node>,
+    connection: Option<Connection>,
 }
 
 /// A connection that is made when it is needed, and anew when it has ended.
@@ -209,6 +226,23 @@ impl Servers {
         }
     }
 
+    /// A connection to `node` for the caller alone, if there is another one.
+    pub(crate) async fn lend(&self, node: &Arc<Node>) -> Result<Option<Lent>, Failure> {
+        if !node.lender.has_another() {
+            return Ok(None);
+        }
+        // From here on it is counted as lent, until this is dropped.
+        let mut lent = Lent {
+            node: Arc::clone(node),
+            connection: node.lender.take(),
+        };
+        if lent.connection.is_none() {
+            let opened = Connection::open(&self.config, &self.transport, &node.address).await?;
+            lent.connection = Some(opened);
+        }
+        Ok(Some(lent))
+    }
+
     /// The server that has `slot`.
     pub(crate) fn node(&self, slot: u16) -> Arc<Node> {
         let map = self.map();
@@ -289,6 +323,10 @@ impl Node {
             writer: Slot::default(),
             readers: (0..readers.max(1)).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
+            lender: Lender {
+                idle: Mutex::default(),
+                left: AtomicUsize::new(LENT),
+            },
         }
     }
 
@@ -305,6 +343,54 @@ impl Node {
             // Calls that wait for their answers get them.
             slot.0.lock().await.take();
         }
+        self.lender.lock().clear();
+    }
+}
+
+impl Lender {
+    /// Counts another one as lent, unless all are.
+    fn has_another(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        let counted = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        counted.is_ok()
+    }
+
+    /// One that is still open.
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.lock();
+        idle.retain(Connection::is_open);
+        idle.pop()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent {
+    /// Sends several commands at once, and waits for the answer of each.
+    pub(crate) async fn answers(&self, pipeline: &Pipeline) -> Result<Vec<Value>, Failure> {
+        match &self.connection {
+            Some(connection) => connection.answers(pipeline).await,
+            // It is there for as long as this is.
+            None => Err(Failure::NoConnection(self.node.address.clone())),
+        }
+    }
+
+    /// Leaves the connection to the next one. Nothing may be left on it: no transaction, no watched
+    /// key, no answer that is on its way.
+    pub(crate) fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.node.lender.lock().push(connection);
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.node.lender.left.fetch_add(1, Ordering::SeqCst);
     }
 }
 

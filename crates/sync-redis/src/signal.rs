@@ -12,6 +12,7 @@ use tokio::sync::{self, Notify};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::NAME;
+use crate::apply::Pace;
 use crate::backend::Inner;
 use crate::connection::login;
 use crate::layout::SpaceKeys;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) event: Event,
     /// Held by the page that is on its way: the others queue here, in turn.
     pub(crate) turn: sync::Mutex<()>,
+    pub(crate) pace: Pace,
 }
 
 /// What is shared for each space.

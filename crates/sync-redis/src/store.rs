@@ -8,15 +8,12 @@ use sync_core::{
 };
 
 use crate::NAME;
-use crate::apply::{self, Packed};
+use crate::apply::{self, Job};
 use crate::error::{corrupt, named};
 use crate::reply::stats;
 use crate::scripts::Script;
 use crate::space::Space;
 use crate::{check, feed, scan, state, sweep};
-
-/// Operations and bytes from which a page is packed beside the caller's thread.
-const LARGE: usize = 1 << 20;
 
 /// A handle on one space. A clone is another reference to the same handle.
 #[derive(Clone)]
@@ -84,19 +81,10 @@ impl SyncStore for RedisStore {
     async fn apply(&self, page: Page) -> Result<Applied> {
         page.validate().map_err(named("apply"))?;
         let operations = page.operations();
-        let bytes: usize = page.upserts.iter().map(|upsert| upsert.payload.len()).sum();
-        let packed = if bytes + operations >= LARGE {
-            let space = Arc::clone(&self.space);
-            let runtime = &self.space.inner.runtime;
-            let packing = runtime.compute(move || Packed::new(&space, page, false));
-            packing.await.flatten()
-        } else {
-            Packed::new(&self.space, page, false)
-        };
-        let packed = packed.map_err(named("apply"))?;
+        let job = Job::new(&self.space, page).await.map_err(named("apply"))?;
         self.space
             .run("apply", |space| async move {
-                let written = apply::apply(&space, packed).await;
+                let written = apply::apply(&space, job).await;
                 // Also after an error: its outcome may be unknown, and a look costs little.
                 space.shared.event.notify(usize::MAX);
                 let written = written?;

@@ -5,6 +5,7 @@
 mod admin;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use admin::Admin;
@@ -19,6 +20,11 @@ struct Keys {
     url: String,
     prefix: String,
     owned: bool,
+    /// Every other handle tries all pages without the script that may be written so; the ones between
+    /// do as the pages before tell them. Cases with one handle have the first, those with several
+    /// have both against each other.
+    handles: AtomicUsize,
+    ways: fault::Ways,
 }
 
 impl Keys {
@@ -27,13 +33,22 @@ impl Keys {
             url: url(),
             prefix: format!("t{:016x}", fastrand::u64(..)),
             owned: true,
+            handles: AtomicUsize::new(0),
+            ways: fault::Ways::default(),
         }
     }
 
     fn config(&self) -> Result<RedisConfig> {
         // The suite's largest pages take their time on a machine that is busy.
-        let config = RedisConfig::from_url(&self.url)?.timeout(Duration::from_mins(2));
-        config.prefix(&self.prefix)
+        let config = RedisConfig::from_url(&self.url)?
+            .timeout(Duration::from_mins(2))
+            .count_ways(self.ways.clone());
+        let config = config.prefix(&self.prefix)?;
+        let eager = self
+            .handles
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(2);
+        Ok(if eager { config.eager() } else { config })
     }
 
     fn admin(&self) -> Result<Admin> {
@@ -48,6 +63,7 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
+        println!("pages: {:?}", self.ways.take());
         if self.owned
             && let Ok(mut admin) = self.admin()
         {
@@ -81,7 +97,8 @@ impl Database for Keys {
     }
 
     async fn migrate(&self) -> Result<Migrated> {
-        RedisBackend::migrate(&self.config()?).await
+        let config = RedisConfig::from_url(&self.url)?.prefix(&self.prefix)?;
+        RedisBackend::migrate(&config).await
     }
 
     fn locator(&self) -> Option<String> {
@@ -159,6 +176,8 @@ impl Harness for Redis {
             url: url(),
             prefix: locator.to_owned(),
             owned: false,
+            handles: AtomicUsize::new(0),
+            ways: fault::Ways::default(),
         })
     }
 

@@ -10,10 +10,14 @@
 mod access;
 mod cluster;
 mod failover;
+#[cfg(feature = "fault-injection")]
+mod gate;
 mod limits;
 mod relay;
 mod server;
 mod tls;
+#[cfg(feature = "fault-injection")]
+mod watched;
 
 use pollster::block_on;
 use sync_core::{
