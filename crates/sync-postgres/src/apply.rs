@@ -10,11 +10,12 @@ mod look_up;
 mod write;
 
 use std::error::Error as _;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, try_join_all};
 use sync_core::plan::Plan;
 use sync_core::{
     Applied, Digest, Error, ErrorKind, Operation, Page, Result, SpaceName, UpsertOutcome,
@@ -61,23 +62,21 @@ enum Step {
 /// A page with fewer operations is hashed where it is.
 const FEW: usize = 32;
 
+/// A page with fewer operations is hashed by one thread, and a larger one by two: the server has
+/// answered the look-up before one could be through with it.
+const MANY: usize = 256;
+
 /// After so many pages of new operations alone the next one is taken for another.
 const STREAK: u8 = 2;
 
 impl Job {
     pub(crate) fn new(name: SpaceName, page: Page, streak: Arc<AtomicU8>, driver: &Handle) -> Self {
         let page = Arc::new(page);
-        let digest = |page: &Page| page.upserts.iter().map(Operation::digest).collect();
         let digests = if page.upserts.len() < FEW {
-            let digests: Arc<[Digest]> = digest(&page);
-            std::future::ready(digests).boxed().shared()
+            let digests = digests(&page, 0..page.upserts.len());
+            std::future::ready(digests.into()).boxed().shared()
         } else {
-            let here = Arc::clone(&page);
-            let there = Arc::clone(&page);
-            let working = driver.spawn_blocking(move || digest(&there));
-            async move { working.await.unwrap_or_else(|_| digest(&here)) }
-                .boxed()
-                .shared()
+            begin_digests(&page, driver)
         };
         Self {
             name,
@@ -208,6 +207,29 @@ async fn attempt(connection: &Connection, config: &PostgresConfig, job: &Job) ->
         changed: plan.changed,
         tombstones,
     }))
+}
+
+/// Begins to hash a page beside the driver's thread.
+fn begin_digests(page: &Arc<Page>, driver: &Handle) -> Digests {
+    let all = page.upserts.len();
+    let most = if all < MANY { all } else { all.div_ceil(2) };
+    let parts = (0..all).step_by(most.max(1)).map(|from| {
+        let page = Arc::clone(page);
+        driver.spawn_blocking(move || digests(&page, from..all.min(from + most)))
+    });
+    let (working, page) = (try_join_all(parts), Arc::clone(page));
+    let joined = async move {
+        match working.await {
+            Ok(parts) => parts.concat().into(),
+            Err(_) => digests(&page, 0..all).into(),
+        }
+    };
+    joined.boxed().shared()
+}
+
+fn digests(page: &Page, part: Range<usize>) -> Vec<Digest> {
+    let upserts = page.upserts.get(part).unwrap_or_default();
+    upserts.iter().map(Operation::digest).collect()
 }
 
 /// The boundary between the commit and the answer.

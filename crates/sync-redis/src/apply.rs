@@ -10,15 +10,17 @@ mod script;
 mod watched;
 mod write;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, try_join_all};
 use redis::Cmd;
 use sync_core::{Applied, Digest, Error, ErrorKind, Operation, Page, Result};
 
 use crate::RedisConfig;
 use crate::error::named;
+use crate::runtime::Runtime;
 use crate::space::Space;
 
 pub(crate) use pace::Pace;
@@ -46,6 +48,10 @@ type Digests = Shared<BoxFuture<'static, Arc<[Digest]>>>;
 /// A page with fewer operations is hashed where it is.
 const FEW: usize = 32;
 
+/// A page with fewer operations is hashed by one thread, and a larger one by two: the server has
+/// answered the look-up before one could be through with it.
+const MANY: usize = 256;
+
 /// Operations and bytes from which a page is packed beside the caller's thread, and beside the
 /// driver's.
 const LARGE: usize = 1 << 20;
@@ -59,11 +65,7 @@ impl Job {
             let digests = if page.upserts.len() < FEW {
                 ready(digests(&page))
             } else {
-                let (here, there) = (Arc::clone(&page), Arc::clone(&page));
-                let working = runtime.begin(move || digests(&there));
-                async move { working.await.unwrap_or_else(|_| digests(&here)) }
-                    .boxed()
-                    .shared()
+                begin_digests(&page, runtime)
             };
             return Ok(Self {
                 page,
@@ -141,8 +143,31 @@ async fn pack_beside(space: &Arc<Space>, page: &Arc<Page>, digests: Arc<[Digest]
     space.inner.runtime.compute(packing).await.flatten()
 }
 
+/// Begins to hash a page beside the driver's thread.
+fn begin_digests(page: &Arc<Page>, runtime: &Runtime) -> Digests {
+    let all = page.upserts.len();
+    let most = if all < MANY { all } else { all.div_ceil(2) };
+    let parts = (0..all).step_by(most.max(1)).map(|from| {
+        let page = Arc::clone(page);
+        runtime.begin(move || part_of_digests(&page, from..all.min(from + most)))
+    });
+    let (working, page) = (try_join_all(parts), Arc::clone(page));
+    let joined = async move {
+        match working.await {
+            Ok(parts) => parts.concat().into(),
+            Err(_) => digests(&page),
+        }
+    };
+    joined.boxed().shared()
+}
+
 fn digests(page: &Page) -> Arc<[Digest]> {
-    page.upserts.iter().map(Operation::digest).collect()
+    part_of_digests(page, 0..page.upserts.len()).into()
+}
+
+fn part_of_digests(page: &Page, part: Range<usize>) -> Vec<Digest> {
+    let upserts = page.upserts.get(part).unwrap_or_default();
+    upserts.iter().map(Operation::digest).collect()
 }
 
 fn ready(digests: Arc<[Digest]>) -> Digests {

@@ -141,12 +141,12 @@ impl Sides {
             [Known::Live { .. }, Known::Tombstoned { .. }] => true,
             other => fail!("the last row inserted and the first deleted: {other:?}"),
         };
-        let state = space.load(&key("cursor"))?;
+        let cursor = space.load(&key("cursor"))?;
         Ok([
             ("the counters", whole_stats),
             ("the feed", entries > 0),
             ("the ids", whole_known),
-            ("the state", state.is_some()),
+            ("the state", cursor.is_some()),
         ])
     }
 }

@@ -1,5 +1,6 @@
 //! What sessions find.
 
+use std::slice;
 use std::time::Duration;
 
 use sync_core::{TimeRange, Ts};
@@ -21,7 +22,8 @@ fn a_session_finds_everything_in_both_directions_and_checks_it() {
             (0..5_000, 10..5_010),
             (0..3_000, 2_000..9_000),
         ] {
-            let mut network = Network::of(&config, &[&[ours.clone()], &[theirs.clone()]]);
+            let mut network =
+                Network::of(&config, &[slice::from_ref(&ours), slice::from_ref(&theirs)]);
             network.open(0, 1);
             network.run();
             let case = format!("{ours:?} and {theirs:?} with {limit:?}");

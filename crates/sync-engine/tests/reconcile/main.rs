@@ -5,6 +5,10 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::single_range_in_vec_init,
+    reason = "sets are lists of ranges of numbers, often of one"
+)]
 
 mod checks;
 mod ends;

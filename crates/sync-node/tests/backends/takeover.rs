@@ -39,7 +39,7 @@ impl Deployed {
         runtime.spawn(connection);
         let mut log = Log::new();
         let did = log.create("hyperswarm");
-        let event = &log.history(&did)[0];
+        let event = log.history(&did).first().unwrap();
         let (json, hash) = (event.operation(), event.hash().unwrap());
         let stored = sync_mdip::to_operation(json.as_bytes(), SyncOrder::new(7)).unwrap();
         let deployed = Self {
