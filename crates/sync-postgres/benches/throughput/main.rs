@@ -37,7 +37,7 @@ fn main() {
     println!("the loop: {}\n", raw::COPY);
     let mut table = Table::default();
     for pair in 0..PAIRS {
-        for page in [500, 5_000] {
+        for &page in &options.pages {
             run_pair(&admin, &input, page, pair, &mut table);
         }
     }
@@ -85,14 +85,17 @@ fn run_pair(admin: &raw::Admin, input: &Input, page: usize, pair: usize, table: 
 struct Options {
     rows: usize,
     keys: usize,
+    pages: Vec<usize>,
 }
 
 impl Options {
-    /// `--rows N`, or `--keys N` for a walk over that many keys; cargo's own `--bench` is ignored.
+    /// `--rows N` and `--pages N,N`, or `--keys N` for a walk over that many keys; cargo's own
+    /// `--bench` is ignored.
     fn parse() -> Self {
         let mut options = Self {
             rows: 100_000,
             keys: 0,
+            pages: vec![500, 5_000],
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -100,7 +103,12 @@ impl Options {
                 "--bench" => {}
                 "--rows" => options.rows = arguments.next().unwrap().parse().unwrap(),
                 "--keys" => options.keys = arguments.next().unwrap().parse().unwrap(),
-                other => panic!("unknown argument {other}: --rows N, --keys N"),
+                "--pages" => {
+                    let pages = arguments.next().unwrap();
+                    let pages = pages.split(',').map(|page| page.parse().unwrap());
+                    options.pages = pages.collect();
+                }
+                other => panic!("unknown argument {other}: --rows N, --pages N,N, --keys N"),
             }
         }
         options
