@@ -110,7 +110,6 @@ impl Job {
         let few = (1..=blind::MOST).contains(&page.upserts.len());
         upserts_alone
             && few
-            && !page.replace
             && !page.reset
             && self.streak.load(Ordering::Relaxed) >= STREAK
     }

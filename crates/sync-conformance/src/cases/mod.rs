@@ -159,6 +159,7 @@ list! { $
     script {
         "M1" random_pages_do_what_the_model_does;
         "M2" the_recorded_script_gives_the_recorded_dump;
+        "M3" pages_that_look_new_do_what_the_model_does;
     }
     paging {
         "32a" a_walk_sees_every_row_that_stands_once_whatever_is_written;

@@ -216,7 +216,7 @@ controls! {
     /// A page is a map.
     LastOfDuplicatesWins last_of_duplicates_wins ["24"];
     /// `ON CONFLICT DO UPDATE`.
-    UpsertOverwrites upsert_overwrites ["25", "M1"];
+    UpsertOverwrites upsert_overwrites ["25", "M1", "M3"];
     /// A record that is refused leaves its order.
     DivergentRecordSetsTheOrder divergent_record_sets_the_order ["25"];
     /// The same record again makes an entry.

@@ -40,7 +40,7 @@ use crate::harness::ControlHarness;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Cases that wait, or fill large spaces.
-const SLOW_GROUPS: [&str; 2] = ["changed", "size"];
+const SLOW_GROUPS: [&str; 3] = ["changed", "large_page", "size"];
 /// Cases that take more than a few hundredths of a second.
 const SLOW_CASES: [&str; 12] = [
     "1", "3", "4", "5", "16a", "21b", "23", "30b", "32a", "33", "44b", "M1",

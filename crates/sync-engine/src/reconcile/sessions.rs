@@ -217,6 +217,11 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
         effects: &mut Vec<Effect<P>>,
     ) {
         let id = open.session;
+        if id.generation == self.generation {
+            // Our own message, or a peer that calls itself by our number.
+            close(peer, id, CloseReason::Refused, effects);
+            return;
+        }
         if let Some(ours) = self.initiating.get(peer) {
             if ours.id > id {
                 close(peer, id, CloseReason::Yield, effects);

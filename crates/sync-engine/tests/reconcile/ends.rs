@@ -153,6 +153,25 @@ fn messages_of_other_sessions_change_nothing() {
 }
 
 #[test]
+fn a_session_that_calls_itself_ours_is_refused() {
+    let mut network = network(SessionConfig::new());
+    network.open(0, 1);
+    let Some((0, 1, echo)) = network.on_the_way.front().cloned() else {
+        panic!("{:?}", network.on_the_way);
+    };
+    network.deliver(1, 0, echo.clone());
+    let refused = Message::Close {
+        session: echo.session(),
+        reason: CloseReason::Refused,
+    };
+    assert_eq!(network.on_the_way.pop_back(), Some((0, 1, refused)));
+    network.run();
+    let complete = Outcome::Complete { checked: true };
+    assert_eq!(network.outcomes(0), [(1, Role::Initiator, complete)]);
+    assert!(network.is_quiet());
+}
+
+#[test]
 fn a_peer_that_begins_again_replaces_its_session() {
     let mut network = network(SessionConfig::new());
     network.open(0, 1);

@@ -76,6 +76,10 @@ pub(super) async fn attempt(
     };
     let digests = job.digests.clone().await;
     let plan = Plan::new(&job.page, &digests, before)?;
+    // A page that replaces what it has just inserted leaves a tombstone.
+    if !plan.tombstones.is_empty() {
+        return Ok(Step::Again);
+    }
     let place = Place { found, set_by };
     let target = Target::next_page_of(&space);
     let sent = {
