@@ -108,10 +108,7 @@ impl Job {
         let upserts_alone =
             page.lifts.is_empty() && page.deletes.is_empty() && page.backfills.is_empty();
         let few = (1..=blind::MOST).contains(&page.upserts.len());
-        upserts_alone
-            && few
-            && !page.reset
-            && self.streak.load(Ordering::Relaxed) >= STREAK
+        upserts_alone && few && !page.reset && self.streak.load(Ordering::Relaxed) >= STREAK
     }
 
     fn learn(&self, written: &Written) {

@@ -11,18 +11,14 @@
 )]
 #![allow(clippy::expect_used, reason = "a benchmark that fails may panic")]
 
-mod input;
 mod ours;
 mod raw;
 #[path = "../../tests/common/server.rs"]
 mod server;
 mod table;
 
-use std::time::Duration;
-
-use input::Input;
 use server::{Server, TestDatabase};
-use sync_core::Page;
+use sync_bench::{Input, apply, backfill, interleave, replay};
 use table::Table;
 
 fn main() {
@@ -32,7 +28,7 @@ fn main() {
         "{} operations of 844 bytes, {} pairs; the driver: insert_many, ordered false, w majority",
         options.rows, options.pairs
     );
-    let mut table = Table::default();
+    let mut table = Table::new(options.rows);
     for pair in 0..options.pairs {
         for (page, target) in [(500, 0.60), (5_000, 0.50)] {
             run_pair(&input, page, target, pair, &mut table);
@@ -52,30 +48,24 @@ fn main() {
 fn run_pair(input: &Input, page: usize, target: f64, pair: usize, table: &mut Table) {
     let ours = ours::Ours::create(TestDatabase::new());
     let mut raw = raw::Raw::create(Server::shared(), TestDatabase::new());
-    let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
-    // Page by page in turn, and in turns who begins, so that a drift of the machine favours neither.
-    for (n, (operations, digests)) in input.pages(page).enumerate() {
-        let prepared = Page::new().upserts(operations.iter().cloned());
-        if (n + pair).is_multiple_of(2) {
-            raw_time += raw.write(operations, digests);
-            ours_time += ours.apply(prepared);
-        } else {
-            ours_time += ours.apply(prepared);
-            raw_time += raw.write(operations, digests);
-        }
-    }
-    let rate = |time: Duration| input.operations.len() as f64 / time.as_secs_f64();
-    let raw_rate = rate(raw_time);
+    let (raw_time, ours_time) = interleave(
+        input,
+        page,
+        pair,
+        |operations, digests| raw.write(operations, digests),
+        |page| apply(&ours.store, page),
+    );
     table.bytes(ours.bytes() as f64 / input.operations.len() as f64);
-    let replay = rate(ours.replay(input, page));
+    let again = replay(&ours.store, input, page);
     drop(ours);
     let unordered = ours::Ours::create(TestDatabase::new());
-    let backfill = rate(unordered.backfill(input, page));
-    table.raw_insert(page, raw_rate);
-    let name = |what: &str| format!("{what}, pages of {page}");
-    table.ratio(&name("insert"), rate(ours_time) / raw_rate, Some(target));
-    table.ratio(&name("replay"), replay / raw_rate, None);
-    table.ratio(&name("backfill"), backfill / raw_rate, None);
+    let orders = backfill(&unordered.store, input, page);
+    let times = [
+        ("insert", ours_time, Some(target)),
+        ("replay", again, None),
+        ("backfill", orders, None),
+    ];
+    table.ratios.add(page, raw_time, times);
 }
 
 struct Options {

@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant};
 
 use pollster::block_on;
+use sync_bench::apply;
 use sync_core::{
     Backend, Limit, OpId, Operation, Page, SpaceName, SyncOrder, SyncStore, TimeRange, Ts,
 };
 use sync_mongo::{MongoBackend, MongoStore};
 
-use crate::input::Input;
 use crate::server::TestDatabase;
 
 pub(crate) struct Ours {
     backend: MongoBackend,
-    store: MongoStore,
+    pub(crate) store: MongoStore,
     /// Dropped after the store.
     _database: TestDatabase,
 }
@@ -37,34 +37,6 @@ impl Ours {
         }
     }
 
-    /// Applies one page and says how long it took.
-    pub(crate) fn apply(&self, page: Page) -> Duration {
-        let began = Instant::now();
-        let _ = block_on(self.store.apply(page)).unwrap();
-        began.elapsed()
-    }
-
-    /// The whole log once more.
-    pub(crate) fn replay(&self, input: &Input, page: usize) -> Duration {
-        input
-            .pages(page)
-            .map(|(operations, _)| self.apply(upserts(operations, true)))
-            .sum()
-    }
-
-    /// The orders of a log that is stored in this database without them.
-    pub(crate) fn backfill(&self, input: &Input, page: usize) -> Duration {
-        for (operations, _) in input.pages(page) {
-            self.apply(upserts(operations, false));
-        }
-        let backfills = input.pages(page).map(|(operations, _)| {
-            operations.iter().fold(Page::new(), |page, operation| {
-                page.backfill(operation.id, operation.sync_order.unwrap())
-            })
-        });
-        backfills.map(|page| self.apply(page)).sum()
-    }
-
     /// Small operations with random ids.
     pub(crate) fn fill(&self, rows: usize) {
         let mut random = fastrand::Rng::with_seed(11);
@@ -77,7 +49,7 @@ impl Ours {
                 let operation = Operation::new(OpId::new(id), ts, "payload");
                 operation.at(SyncOrder::new(n + 1).unwrap())
             });
-            self.apply(Page::new().upserts(operations));
+            apply(&self.store, Page::new().upserts(operations));
         }
     }
 
@@ -95,11 +67,4 @@ impl Ours {
         let description = block_on(self.backend.describe()).unwrap();
         description.bytes.unwrap_or_default()
     }
-}
-
-fn upserts(operations: &[Operation], ordered: bool) -> Page {
-    Page::new().upserts(operations.iter().map(|operation| Operation {
-        sync_order: operation.sync_order.filter(|_| ordered),
-        ..operation.clone()
-    }))
 }

@@ -6,20 +6,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark that fails may panic")]
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "figures are printed with three digits"
-)]
 
-mod input;
 mod ours;
 mod raw;
 mod table;
 
-use std::time::Duration;
-
-use input::Input;
-use sync_core::Page;
+use sync_bench::{Input, apply, backfill, interleave, replay};
 use table::Table;
 
 const PAIRS: usize = 5;
@@ -35,7 +27,7 @@ fn main() {
     let input = Input::generate(options.rows);
     println!("{} operations of 844 bytes, {PAIRS} pairs", options.rows);
     println!("the loop: {}\n", raw::COPY);
-    let mut table = Table::default();
+    let mut table = Table::new(options.rows);
     for pair in 0..PAIRS {
         for &page in &options.pages {
             run_pair(&admin, &input, page, pair, &mut table);
@@ -47,35 +39,27 @@ fn main() {
 fn run_pair(admin: &raw::Admin, input: &Input, page: usize, pair: usize, table: &mut Table) {
     let ours = ours::Ours::create(admin, "bench_ours");
     let mut raw = raw::Loop::create(admin, "bench_raw");
-    let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
-    // Page by page in turn, and in turns who begins, so that a drift of the machine favours neither.
-    for (n, (operations, digests)) in input.pages(page).enumerate() {
-        let prepared = Page::new().upserts(operations.iter().cloned());
-        if (n + pair).is_multiple_of(2) {
-            raw_time += raw.write(operations, digests);
-            ours_time += ours.apply(prepared);
-        } else {
-            ours_time += ours.apply(prepared);
-            raw_time += raw.write(operations, digests);
-        }
-    }
+    let (raw_time, ours_time) = interleave(
+        input,
+        page,
+        pair,
+        |operations, digests| raw.write(operations, digests),
+        |page| apply(&ours.store, page),
+    );
     drop(raw);
-    let rate = |time: Duration| input.operations.len() as f64 / time.as_secs_f64();
-    let raw_rate = rate(raw_time);
-    table.rates(page, raw_rate, rate(ours_time));
     table.bytes(admin.bytes_per_operation("bench_ours", input.operations.len()));
-    let replay = rate(ours.replay(input, page));
+    let again = replay(&ours.store, input, page);
     let unordered = ours::Ours::create(admin, "bench_unordered");
-    let backfill = rate(unordered.backfill(input, page));
-    let mut ratio = |what: &str, rate: f64, target: f64| {
-        table.ratio(&format!("{what}, pages of {page}"), rate / raw_rate, target);
-    };
-    ratio("insert", rate(ours_time), 0.80);
-    ratio("replay", replay, 1.0);
-    ratio("backfill", backfill, 0.25);
+    let orders = backfill(&unordered.store, input, page);
+    let times = [
+        ("insert", ours_time, Some(0.80)),
+        ("replay", again, Some(1.0)),
+        ("backfill", orders, Some(0.25)),
+    ];
+    table.ratios.add(page, raw_time, times);
     table.keys(ours.scan_keys());
-    for (name, millis) in ours.reads(input) {
-        table.read(name, millis);
+    for read in ours.reads(input) {
+        table.read(read.name, read.millis);
     }
     for schema in ["bench_ours", "bench_raw", "bench_unordered"] {
         admin.drop_schema(schema);

@@ -97,11 +97,14 @@ impl Admin {
     /// Walks over so many keys, with the visibility map set.
     pub(crate) fn keys(&self, keys: usize) {
         let ours = Ours::create(self, "bench_keys");
-        let _ = ours.apply(sync_core::Page::new().upsert(Operation::new(
-            sync_core::OpId::new([0; 32]),
-            sync_core::Ts::ZERO,
-            "first",
-        )));
+        let _ = sync_bench::apply(
+            &ours.store,
+            sync_core::Page::new().upsert(Operation::new(
+                sync_core::OpId::new([0; 32]),
+                sync_core::Ts::ZERO,
+                "first",
+            )),
+        );
         self.run(&format!(
             "INSERT INTO bench_keys.operation (incarnation, id, ts, seq, digest, payload)
                SELECT incarnation, sha256(n::text::bytea), n, n + 1, '\\x00'::bytea, '\\x00'::bytea

@@ -13,14 +13,11 @@
 )]
 
 mod cpu;
-mod input;
 mod ours;
 mod raw;
 mod table;
 
-use std::time::Duration;
-
-use input::Input;
+use sync_bench::{Input, apply, backfill, interleave, replay};
 use sync_core::Page;
 use table::Table;
 
@@ -34,7 +31,7 @@ fn main() {
         options.rows,
         raw::COMMANDS
     );
-    let mut table = Table::default();
+    let mut table = Table::new(options.rows);
     for pair in 0..PAIRS {
         for page in [500, 5_000] {
             run_pair(&options, &input, page, pair, &mut table);
@@ -54,41 +51,28 @@ fn main() {
 fn run_pair(options: &Options, input: &Input, page: usize, pair: usize, table: &mut Table) {
     let ours = ours::Ours::create(&options.url);
     let mut raw = raw::Pipe::create(&options.url);
-    let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
-    // Page by page in turn, and in turns who begins, so that a drift of the machine favours neither.
-    for (n, (operations, digests)) in input.pages(page).enumerate() {
-        let prepared = Page::new().upserts(operations.iter().cloned());
-        if (n + pair).is_multiple_of(2) {
-            raw_time += raw.write(operations, digests);
-            ours_time += ours.apply(prepared);
-        } else {
-            ours_time += ours.apply(prepared);
-            raw_time += raw.write(operations, digests);
-        }
-    }
+    let (raw_time, ours_time) = interleave(
+        input,
+        page,
+        pair,
+        |operations, digests| raw.write(operations, digests),
+        |page| apply(&ours.store, page),
+    );
     table.bytes("ours", ours.bytes() as f64 / input.operations.len() as f64);
     table.bytes(
         "the pipeline",
         raw.bytes() as f64 / input.operations.len() as f64,
     );
-    let rate = |time: Duration| input.operations.len() as f64 / time.as_secs_f64();
-    let raw_rate = rate(raw_time);
-    let replay = rate(ours.replay(input, page));
+    let again = replay(&ours.store, input, page);
     let unordered = ours::Ours::create(&options.url);
-    let backfill = rate(unordered.backfill(input, page));
-    table.raw_insert(page, raw_rate);
+    let orders = backfill(&unordered.store, input, page);
     let target = if page == 500 { 0.65 } else { 0.55 };
-    table.ratio(
-        &format!("insert, pages of {page}"),
-        rate(ours_time) / raw_rate,
-        Some(target),
-    );
-    table.ratio(&format!("replay, pages of {page}"), replay / raw_rate, None);
-    table.ratio(
-        &format!("backfill, pages of {page}"),
-        backfill / raw_rate,
-        None,
-    );
+    let times = [
+        ("insert", ours_time, Some(target)),
+        ("replay", again, None),
+        ("backfill", orders, None),
+    ];
+    table.ratios.add(page, raw_time, times);
     for (ours, raw) in ours.reads(input).iter().zip(&raw.reads(input)) {
         assert_eq!(ours.name, raw.name);
         table.read(ours.name, ours.millis, raw.millis);
@@ -111,7 +95,7 @@ fn measure_cpu(options: &Options, input: &Input, page: usize, table: &mut Table)
         .collect();
     let ours = cpu.each(input.operations.len(), || {
         for page in pages {
-            store.apply(page);
+            apply(&store.store, page);
         }
     });
     table.cpu(page, ours, pipe);

@@ -1,24 +1,18 @@
 //! Our store.
 
-use std::time::{Duration, Instant};
-
 use pollster::block_on;
-use sync_core::{
-    Backend, FeedCursor, Limit, OpId, Operation, Page, Payloads, Seq, SpaceName, SyncStore,
-    TimeRange, Ts, limits,
-};
+use sync_bench::{Input, Read, apply, millis, reads};
+use sync_core::{Backend, Limit, OpId, Operation, Page, SpaceName, SyncStore, TimeRange, Ts};
 use sync_redis::redis::Client;
 use sync_redis::{RedisBackend, RedisConfig, RedisStore};
 
-use crate::input::Input;
 use crate::raw::memory;
-use crate::table::Read;
 
 pub(crate) struct Ours {
     url: String,
     prefix: String,
     backend: RedisBackend,
-    store: RedisStore,
+    pub(crate) store: RedisStore,
 }
 
 impl Ours {
@@ -39,34 +33,6 @@ impl Ours {
         }
     }
 
-    /// Applies one page and says how long it took.
-    pub(crate) fn apply(&self, page: Page) -> Duration {
-        let began = Instant::now();
-        let _ = block_on(self.store.apply(page)).unwrap();
-        began.elapsed()
-    }
-
-    /// The whole log once more.
-    pub(crate) fn replay(&self, input: &Input, page: usize) -> Duration {
-        input
-            .pages(page)
-            .map(|(operations, _)| self.apply(upserts(operations, true)))
-            .sum()
-    }
-
-    /// The orders of a log that is stored in this space without them.
-    pub(crate) fn backfill(&self, input: &Input, page: usize) -> Duration {
-        for (operations, _) in input.pages(page) {
-            self.apply(upserts(operations, false));
-        }
-        let backfills = input.pages(page).map(|(operations, _)| {
-            operations.iter().fold(Page::new(), |page, operation| {
-                page.backfill(operation.id, operation.sync_order.unwrap())
-            })
-        });
-        backfills.map(|page| self.apply(page)).sum()
-    }
-
     /// What the space takes in memory.
     pub(crate) fn bytes(&self) -> u64 {
         let mut connection = Client::open(&*self.url).unwrap().get_connection().unwrap();
@@ -76,40 +42,9 @@ impl Ours {
             .sum()
     }
 
-    /// Reads through a handle that has read before.
-    pub(crate) fn reads(&self, input: &Input) -> Vec<Read> {
-        let store = &self.store;
-        let epoch = block_on(store.stats()).unwrap().epoch.unwrap();
-        let ids = input.some_ids();
-        let get = millis(|| {
-            let part = block_on(store.get(&ids, limits::READ_BYTES)).unwrap();
-            assert_eq!(part.rows.iter().flatten().count(), 500);
-        });
-        let middle = input.middle() as u64;
-        let range = TimeRange {
-            from: Ts::new(input.operations.first().unwrap().ts.value() + middle).unwrap(),
-            ..TimeRange::ALL
-        };
-        let time = millis(|| {
-            let batch = block_on(store.scan_time(range, None, Limit::rows(500))).unwrap();
-            assert_eq!(batch.items.len(), 500);
-        });
-        let cursor = FeedCursor::After {
-            epoch,
-            floor: Seq::ZERO,
-            seq: Seq::new(middle).unwrap(),
-        };
-        let feed = millis(|| {
-            let page = block_on(store.feed(cursor, Limit::rows(500), Payloads::Include)).unwrap();
-            assert_eq!(page.entries.len(), 500);
-        });
-        [
-            ("get 500", get),
-            ("scan_time 500", time),
-            ("feed 500", feed),
-        ]
-        .map(|(name, millis)| Read { name, millis })
-        .into()
+    /// Reads through a handle that has written.
+    pub(crate) fn reads(&self, input: &Input) -> [Read; 3] {
+        reads(|| self.store.clone(), input)
     }
 }
 
@@ -135,7 +70,7 @@ pub(crate) fn scan_keys(url: &str, rows: usize) -> f64 {
             random.fill(&mut id);
             Operation::new(OpId::new(id), Ts::new(n).unwrap(), "")
         });
-        ours.apply(Page::new().upserts(operations));
+        apply(&ours.store, Page::new().upserts(operations));
     }
     millis(|| {
         let (mut after, mut found) = (None, 0);
@@ -156,17 +91,4 @@ pub(crate) fn scan_keys(url: &str, rows: usize) -> f64 {
 
 fn space() -> SpaceName {
     SpaceName::new("bench").unwrap()
-}
-
-fn upserts(operations: &[Operation], ordered: bool) -> Page {
-    Page::new().upserts(operations.iter().map(|operation| Operation {
-        sync_order: operation.sync_order.filter(|_| ordered),
-        ..operation.clone()
-    }))
-}
-
-fn millis(work: impl FnOnce()) -> f64 {
-    let began = Instant::now();
-    work();
-    began.elapsed().as_secs_f64() * 1e3
 }

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use sync_bench::{Input, Read};
 use sync_core::{Digest, Operation};
 use sync_redis::redis::{Client, Connection, Pipeline, cmd};
-
-use crate::input::Input;
-use crate::table::Read;
 
 pub(crate) const COMMANDS: &str = "HSET rows id row …, ZADD time 0 ts+id …, ZADD seq 0 seq+id …, \
                                    ZADD order 0 order+id …";

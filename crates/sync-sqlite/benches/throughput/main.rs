@@ -5,23 +5,15 @@
 //! digests computed beforehand: it is the ceiling, not a competitor.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
-#![expect(clippy::indexing_slicing, reason = "a benchmark that fails may panic")]
-#![expect(
-    clippy::cast_precision_loss,
-    reason = "figures are printed with three digits"
-)]
 
-mod input;
 mod ours;
 mod raw;
 mod table;
 
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
-use input::Input;
-use sync_core::Page;
+use sync_bench::{Input, apply, backfill, interleave, replay};
 use table::Table;
 
 const PAIRS: usize = 5;
@@ -40,7 +32,7 @@ fn main() {
         raw::pragmas(options.durability),
         raw::INSERT
     );
-    let mut table = Table::default();
+    let mut table = Table::new(options.rows);
     for pair in 0..PAIRS {
         for page in [500, 5_000] {
             run_pair(&options, &input, page, pair, &mut table);
@@ -55,38 +47,23 @@ fn run_pair(options: &Options, input: &Input, page: usize, pair: usize, table: &
     let ours = ours::Ours::create(&dir.path().join("ours.db"), options.durability);
     let (raw_time, ours_time) = thread::scope(|scope| {
         let raw = raw::LoopThread::create(scope, &raw_path, options.durability);
-        let (mut raw_time, mut ours_time) = (Duration::ZERO, Duration::ZERO);
-        // Page by page in turn, and in turns who begins, so that a drift of the machine favours
-        // neither.
-        for (n, (operations, digests)) in input.pages(page).enumerate() {
-            let prepared = Page::new().upserts(operations.iter().cloned());
-            if (n + pair).is_multiple_of(2) {
-                raw_time += raw.write(operations, digests);
-                ours_time += ours.apply(prepared);
-            } else {
-                ours_time += ours.apply(prepared);
-                raw_time += raw.write(operations, digests);
-            }
-        }
-        (raw_time, ours_time)
+        interleave(
+            input,
+            page,
+            pair,
+            |operations, digests| raw.write(operations, digests),
+            |page| apply(&ours.store, page),
+        )
     });
-    let rate = |time: Duration| input.operations.len() as f64 / time.as_secs_f64();
-    let raw_rate = rate(raw_time);
-    let replay = rate(ours.replay(input, page));
+    let again = replay(&ours.store, input, page);
     let unordered = ours::Ours::create(&dir.path().join("unordered.db"), options.durability);
-    let backfill = rate(unordered.backfill(input, page));
-    table.raw_insert(page, raw_rate);
-    table.ratio(
-        &format!("insert, pages of {page}"),
-        rate(ours_time) / raw_rate,
-        0.90,
-    );
-    table.ratio(&format!("replay, pages of {page}"), replay / raw_rate, 2.5);
-    table.ratio(
-        &format!("backfill, pages of {page}"),
-        backfill / raw_rate,
-        1.3,
-    );
+    let orders = backfill(&unordered.store, input, page);
+    let times = [
+        ("insert", ours_time, Some(0.90)),
+        ("replay", again, Some(2.5)),
+        ("backfill", orders, Some(1.3)),
+    ];
+    table.ratios.add(page, raw_time, times);
     table.keys(ours.scan_keys());
     let raw_reads = raw::cold_reads(&raw_path, options.durability, input);
     for (ours, raw) in ours.cold_reads(input).iter().zip(&raw_reads) {

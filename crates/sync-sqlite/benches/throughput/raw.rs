@@ -9,8 +9,7 @@ use rusqlite::{Connection, params};
 use sync_core::{Digest, Durability, Operation, SyncOrder};
 use sync_sqlite::rusqlite;
 
-use crate::input::Input;
-use crate::table::ColdRead;
+use sync_bench::{Input, Read};
 
 pub(crate) const INSERT: &str =
     "INSERT INTO operation (incarnation, id, ts, sync_order, seq, digest, object, payload)
@@ -124,7 +123,7 @@ fn open(path: &Path, durability: Durability) -> Connection {
 }
 
 /// The reads of [`crate::ours`], each through a connection that has read nothing before.
-pub(crate) fn cold_reads(path: &Path, durability: Durability, input: &Input) -> Vec<ColdRead> {
+pub(crate) fn cold_reads(path: &Path, durability: Durability, input: &Input) -> Vec<Read> {
     let read = |name, sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
         let began = Instant::now();
         let connection = open(path, durability);
@@ -135,7 +134,7 @@ pub(crate) fn cold_reads(path: &Path, durability: Durability, input: &Input) -> 
             payloads.push(row.get::<_, Vec<u8>>(0).unwrap());
         }
         assert_eq!(payloads.len(), 500);
-        ColdRead {
+        Read {
             name,
             millis: began.elapsed().as_secs_f64() * 1e3,
         }
@@ -156,7 +155,7 @@ pub(crate) fn cold_reads(path: &Path, durability: Durability, input: &Input) -> 
                 .query_row([operation.id.as_bytes()], |row| row.get(0))
                 .unwrap();
         }
-        ColdRead {
+        Read {
             name: "get 500",
             millis: began.elapsed().as_secs_f64() * 1e3,
         }
@@ -168,11 +167,7 @@ pub(crate) fn cold_reads(path: &Path, durability: Durability, input: &Input) -> 
     let middle = input.middle();
     vec![
         get,
-        read(
-            "scan_time 500",
-            time,
-            params![input.operations[middle].ts.as_i64()],
-        ),
+        read("scan_time 500", time, params![input.middle_ts().as_i64()]),
         read("feed 500", feed, params![i64::try_from(middle).unwrap()]),
     ]
 }

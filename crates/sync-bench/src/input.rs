@@ -1,14 +1,17 @@
 use sync_core::{Bytes, Digest, OpId, Operation, SyncOrder, Ts};
 
-/// The operations, and the digests that the bare loop writes without computing them.
-pub(crate) struct Input {
-    pub(crate) operations: Vec<Operation>,
-    pub(crate) digests: Vec<Digest>,
+/// The operations, and the digests that the bare driver writes without computing them.
+#[derive(Debug)]
+pub struct Input {
+    /// The operations.
+    pub operations: Vec<Operation>,
+    /// The digest of each.
+    pub digests: Vec<Digest>,
 }
 
 impl Input {
-    /// Random ids; ts and order rise, as in a log that is read from its start.
-    pub(crate) fn generate(rows: usize) -> Self {
+    /// Random ids and payloads of 844 bytes; ts and order rise, as in a log that is read from its start.
+    pub fn generate(rows: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(7);
         let operations: Vec<_> = (0..rows as u64)
             .map(|n| {
@@ -33,23 +36,24 @@ impl Input {
     }
 
     /// The operations and their digests, in pages.
-    pub(crate) fn pages(&self, page: usize) -> impl Iterator<Item = (&[Operation], &[Digest])> {
+    pub fn pages(&self, page: usize) -> impl Iterator<Item = (&[Operation], &[Digest])> {
         self.operations.chunks(page).zip(self.digests.chunks(page))
     }
 
     /// 500 ids from all over the log.
-    pub(crate) fn some_ids(&self) -> Vec<OpId> {
+    pub fn some_ids(&self) -> Vec<OpId> {
         let step = self.operations.len() / 500;
-        self.operations
-            .iter()
-            .step_by(step)
-            .take(500)
-            .map(|operation| operation.id)
-            .collect()
+        let some = self.operations.iter().step_by(step).take(500);
+        some.map(|operation| operation.id).collect()
     }
 
     /// The position of the operation in the middle of the log.
-    pub(crate) fn middle(&self) -> usize {
+    pub fn middle(&self) -> usize {
         self.operations.len() / 2
+    }
+
+    /// Its time.
+    pub fn middle_ts(&self) -> Ts {
+        self.operations.get(self.middle()).unwrap().ts
     }
 }
