@@ -7,14 +7,17 @@ mod cursor;
 mod digest;
 mod error;
 mod ext;
+pub mod feed;
 pub mod limits;
 mod name;
 mod operation;
 mod page;
 pub mod plan;
+pub mod play;
 mod position;
 mod read;
 pub mod rules;
+pub mod schema;
 mod store;
 mod verify;
 
@@ -33,8 +36,8 @@ pub use operation::{Operation, Row};
 pub use page::{Backfill, Delete, Page, Precondition, StateChange, TombstoneReason};
 pub use position::{Seq, SyncOrder, Ts};
 pub use read::{
-    Batch, FeedEntry, FeedKind, FeedPage, GetPart, Known, Limit, Payloads, Pruned, StateEntry,
-    Stats, TimeRange,
+    Batch, Budget, FeedEntry, FeedKind, FeedPage, GetPart, Known, Limit, Payloads, Pruned,
+    StateEntry, Stats, TimeRange,
 };
 pub use store::{SyncState, SyncStore};
 pub use verify::{Finding, VerifyReport};

@@ -67,3 +67,11 @@ pub struct Row {
     /// The seq under which it was inserted.
     pub seq: Seq,
 }
+
+impl Row {
+    /// What the byte budget counts of it: payload and object.
+    pub fn weight(&self) -> usize {
+        let object = self.operation.object.as_ref();
+        self.operation.payload.len() + object.map_or(0, |object| object.as_bytes().len())
+    }
+}

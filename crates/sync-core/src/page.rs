@@ -293,6 +293,28 @@ impl Page {
         guarded || plain
     }
 
+    /// The ids the page names, lists in the order in which they act. An id may come more than once.
+    pub fn ids(&self) -> impl Iterator<Item = &OpId> {
+        let lifts = self.lifts.iter();
+        let deletes = self.deletes.iter().map(|delete| &delete.id);
+        let upserts = self.upserts.iter().map(|operation| &operation.id);
+        let backfills = self.backfills.iter().map(|backfill| &backfill.id);
+        lifts.chain(deletes).chain(upserts).chain(backfills)
+    }
+
+    /// The state keys the page names, in preconditions and in changes. A key may come more than
+    /// once.
+    pub fn state_keys(&self) -> impl Iterator<Item = &StateKey> {
+        let expected = self.preconditions.iter().map(|expected| &expected.key);
+        expected.chain(self.state.iter().map(|change| &change.key))
+    }
+
+    /// Whether the page has upserts, and neither a reset nor another list of operations.
+    pub fn only_upserts(&self) -> bool {
+        let others = self.lifts.len() + self.deletes.len() + self.backfills.len();
+        !self.reset && others == 0 && !self.upserts.is_empty()
+    }
+
     /// The operations that count towards the page's limit.
     pub fn operations(&self) -> usize {
         self.lifts.len() + self.deletes.len() + self.upserts.len() + self.backfills.len()

@@ -2,23 +2,23 @@
 //!
 //! A database that is reached over a network should not be asked about one operation at a time. Its
 //! backend locks the space, looks up [everything the page names](Before) in a few statements, lets
-//! [`Plan::new`] apply the [rules](crate::rules) to it in memory, each input on what the ones before
-//! it left, and writes what the plan says in a few more.
-//!
-//! Pure functions, as the rules are. The conformance suite holds every backend to the same table,
-//! whether it plans here or decides inside its database.
+//! [`Plan::new`] [play](crate::play) the page over maps in memory, and writes what the plan says in
+//! a few more statements.
 
-mod writing;
+mod maps;
 
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use crate::play::{self, SpaceRow};
 use crate::{
-    Applied, Digest, Error, ErrorKind, Mismatch, Object, OpId, Page, Precondition, Result, Seq,
-    StateChange, StateKey, SyncOrder, TombstoneReason, Ts,
+    Applied, Digest, Error, ErrorKind, Object, OpId, Page, Result, Seq, StateChange, StateKey,
+    SyncOrder, Ts,
 };
-use writing::Writing;
+use maps::Maps;
+
+pub use crate::play::{Counters, NewTombstone, StoredTombstone};
 
 /// What is stored of everything that a page names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,17 +36,6 @@ pub struct Before {
     pub state: HashMap<StateKey, Bytes>,
 }
 
-/// The counters a space keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Rows.
-    pub total: u64,
-    /// Rows with a sync order.
-    pub ordered: u64,
-    /// Tombstones.
-    pub tombstones: u64,
-}
-
 /// What a plan has to know of a stored row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
@@ -58,17 +47,6 @@ pub struct StoredRow {
     pub digest: Digest,
     /// Its object. Only a page that deletes or [replaces](Page::replace) asks for it.
     pub object: Option<Object>,
-}
-
-/// What a plan has to know of a stored tombstone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredTombstone {
-    /// Its seq.
-    pub seq: Seq,
-    /// Why its id is gone.
-    pub reason: TombstoneReason,
-    /// The highest source seq of the deletes that met it.
-    pub source_seq: Option<SyncOrder>,
 }
 
 /// What a page does: its outcomes, and what is to be written.
@@ -106,23 +84,6 @@ pub struct Plan {
     pub state: Vec<StateChange>,
 }
 
-/// A tombstone to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewTombstone {
-    /// Its seq.
-    pub seq: Seq,
-    /// The id that is gone.
-    pub id: OpId,
-    /// The row's time, or what the delete says where there was no row.
-    pub ts: Option<Ts>,
-    /// The row's object, or the delete's where there was no row.
-    pub object: Option<Object>,
-    /// Why.
-    pub reason: TombstoneReason,
-    /// The highest source seq of the deletes that met it.
-    pub source_seq: Option<SyncOrder>,
-}
-
 /// A row to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewRow {
@@ -143,38 +104,17 @@ impl Plan {
     /// - [`Exhausted`](ErrorKind::Exhausted) where the page needs a seq past the last one.
     /// - [`Corrupt`](ErrorKind::Corrupt) where a counter is lower than what it counts.
     pub fn new(page: &Page, digests: &[Digest], before: Before) -> Result<Self> {
-        check_preconditions(&page.preconditions, &before.state)?;
-        Writing::begin(page, before).page(page, digests)
-    }
-}
-
-impl Counters {
-    fn less(count: &mut u64, by: u64) -> Result<()> {
-        *count = count.checked_sub(by).ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt).with_message("a counter of the space is too low")
-        })?;
-        Ok(())
-    }
-}
-
-fn check_preconditions(
-    preconditions: &[Precondition],
-    state: &HashMap<StateKey, Bytes>,
-) -> Result<()> {
-    let mismatches: Vec<_> = preconditions
-        .iter()
-        .filter_map(|Precondition { key, expected }| {
-            let found = state.get(key);
-            (found != expected.as_ref()).then(|| Mismatch {
-                key: key.clone(),
-                found: found.cloned(),
-            })
-        })
-        .collect();
-    if mismatches.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::conflict(mismatches))
+        if digests.len() != page.upserts.len() {
+            return Err(Error::new(ErrorKind::Failed)
+                .with_message("a page was planned with digests that are not its own"));
+        }
+        let mut space = SpaceRow {
+            head: before.head,
+            counters: before.counters,
+        };
+        let mut maps = Maps::new(page, before);
+        let played = play::play(page, digests.iter().copied(), &mut space, &mut maps)?;
+        Ok(maps.into_plan(page.reset, space, played))
     }
 }
 

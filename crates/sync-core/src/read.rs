@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
 use crate::{
-    Epoch, FeedCursor, Object, OpId, Row, Seq, StateKey, SyncOrder, TombstoneReason, Ts, limits,
+    Epoch, FeedCursor, Object, OpId, Row, Seq, StateKey, SyncOrder, TimeKey, TombstoneReason, Ts,
+    limits,
 };
 
 /// How much one read may return: rows, and bytes of payloads, objects and values.
@@ -40,6 +41,53 @@ impl Limit {
     pub const fn max_bytes(&self) -> usize {
         self.bytes
     }
+
+    /// How many rows a backend asks its database for: one more than the most, which tells whether
+    /// the walk goes on. A limit above `u32::MAX` rows asks for `u32::MAX`.
+    pub fn fetch_rows(&self) -> u32 {
+        u32::try_from(self.rows)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+    }
+}
+
+impl Default for Limit {
+    /// 1,000 rows and 16 MiB.
+    fn default() -> Self {
+        Self::rows(1_000)
+    }
+}
+
+/// The byte budget of one read: everything for the first row, then what is left of `max_bytes`.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    left: usize,
+    first: bool,
+}
+
+impl Budget {
+    /// A budget of `max_bytes`, none of which is spent.
+    pub const fn new(max_bytes: usize) -> Self {
+        Self {
+            left: max_bytes,
+            first: true,
+        }
+    }
+
+    /// Counts `bytes` and answers true, or answers false where they do not fit any more.
+    pub fn takes(&mut self, bytes: usize) -> bool {
+        if bytes > self.left && !self.first {
+            return false;
+        }
+        self.first = false;
+        self.left = self.left.saturating_sub(bytes);
+        true
+    }
+
+    /// The bytes that are left.
+    pub const fn left(&self) -> usize {
+        self.left
+    }
 }
 
 /// Both ends of a range of claimed times, included. An inverted range holds nothing.
@@ -57,6 +105,15 @@ impl TimeRange {
         from: Ts::ZERO,
         to: Ts::MAX,
     };
+
+    /// Where a walk over the range begins: after this ts and these id bytes. No bytes sort before
+    /// every id.
+    pub fn first_after<'a>(&self, after: Option<&'a TimeKey>) -> (Ts, &'a [u8]) {
+        match after {
+            Some(key) if key.ts >= self.from => (key.ts, key.id.as_bytes()),
+            _ => (self.from, &[]),
+        }
+    }
 }
 
 /// One page of a walk.
@@ -67,6 +124,42 @@ pub struct Batch<Item, Cursor> {
     pub items: Vec<Item>,
     /// What to pass as `after` for the next page. Only `None` means the end.
     pub next: Option<Cursor>,
+}
+
+impl<Item, Cursor> Batch<Item, Cursor> {
+    /// The end of a walk that has nothing left.
+    pub const fn empty() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+
+    /// Takes items up to the row limit and the byte budget, where `weight` is what an item counts
+    /// of the budget. The first item that does not fit is read and tells that there is one.
+    pub fn fill<E>(
+        items: impl IntoIterator<Item = Result<Item, E>>,
+        limit: Limit,
+        weight: impl Fn(&Item) -> usize,
+        cursor: impl Fn(&Item) -> Cursor,
+    ) -> Result<Self, E> {
+        let mut taken = Vec::new();
+        let mut budget = Budget::new(limit.max_bytes());
+        for item in items {
+            let item = item?;
+            if taken.len() == limit.max_rows() || !budget.takes(weight(&item)) {
+                return Ok(Self::part(taken, true, cursor));
+            }
+            taken.push(item);
+        }
+        Ok(Self::part(taken, false, cursor))
+    }
+
+    /// Items that were cut at the limit already, and whether some are left.
+    pub fn part(items: Vec<Item>, more: bool, cursor: impl Fn(&Item) -> Cursor) -> Self {
+        let next = items.last().filter(|_| more).map(cursor);
+        Self { items, next }
+    }
 }
 
 /// One part of the answer to a [`get`](crate::SyncStore::get).
@@ -140,6 +233,21 @@ pub struct FeedEntry {
     pub kind: FeedKind,
 }
 
+impl FeedEntry {
+    /// What the byte budget counts of it: its object, and its payload where it carries one.
+    pub fn weight(&self) -> usize {
+        let payload = match &self.kind {
+            FeedKind::Live { payload, .. } => payload.as_ref().map_or(0, Bytes::len),
+            FeedKind::Tombstone { .. } => 0,
+        };
+        payload
+            + self
+                .object
+                .as_ref()
+                .map_or(0, |object| object.as_bytes().len())
+    }
+}
+
 /// What a feed entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FeedKind {
@@ -192,6 +300,9 @@ pub struct Pruned {
 pub struct StateEntry {
     /// The key.
     pub key: StateKey,
-    /// The value.
+    /// The value, which the byte budget counts.
     pub value: Bytes,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,30 @@
 //! The table of outcomes: what one input does to one id.
 //!
-//! Pure functions from what stands under an id to an [outcome](crate::UpsertOutcome). A backend
-//! looks up what stands, asks here, and writes what the outcome says; a backend that has to decide
-//! inside its database (a script, a statement) is held to the same table by the conformance suite.
+//! Pure functions from the state of an id to an [outcome](crate::UpsertOutcome). A backend looks the
+//! state up, asks here, and writes what the outcome says; [`play`](crate::play) does that for a whole
+//! page. A backend that has to decide inside its database (a script, a statement) is held to the same
+//! table by the conformance suite.
 
 use crate::{
     BackfillOutcome, Delete, DeleteOutcome, Digest, LiftOutcome, Object, SyncOrder,
     TombstoneReason, UpsertOutcome,
 };
 
-/// What stands under an id: a row, of which `Row` says as much as the rule needs, the newest
+/// The state of an id: a row, of which `Row` says as much as the rule needs, the newest
 /// tombstone, or neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing<Row> {
+pub enum IdState<Row> {
     /// No row, and no tombstone or one that was lifted.
     Unknown,
     /// A row. Tombstones from before it no longer matter.
     Live(Row),
     /// No row, and a tombstone that was not lifted.
-    Tombstoned(Grave),
+    Tombstoned(Tombstone),
 }
 
 /// What the rules ask of a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grave {
+pub struct Tombstone {
     /// Why the id is gone.
     pub reason: TombstoneReason,
     /// The highest source seq of the deletes that met it.
@@ -69,17 +70,17 @@ impl From<&crate::Page> for Policy {
 }
 
 /// The outcome of a lift.
-pub fn lift<Row>(standing: &Standing<Row>) -> LiftOutcome {
-    match standing {
-        Standing::Tombstoned(_) => LiftOutcome::Lifted,
-        Standing::Live(_) | Standing::Unknown => LiftOutcome::NotTombstoned,
+pub fn lift<Row>(state: &IdState<Row>) -> LiftOutcome {
+    match state {
+        IdState::Tombstoned(_) => LiftOutcome::Lifted,
+        IdState::Live(_) | IdState::Unknown => LiftOutcome::NotTombstoned,
     }
 }
 
 /// The outcome of a delete.
-pub fn delete(standing: &Standing<Deletable<'_>>, delete: &Delete) -> DeleteOutcome {
-    match standing {
-        Standing::Live(row) => {
+pub fn delete(state: &IdState<Deletable<'_>>, delete: &Delete) -> DeleteOutcome {
+    match state {
+        IdState::Live(row) => {
             let named = delete.object.as_ref().map(Object::as_bytes);
             if named.is_some() && named != row.object {
                 DeleteOutcome::OtherObject
@@ -89,9 +90,9 @@ pub fn delete(standing: &Standing<Deletable<'_>>, delete: &Delete) -> DeleteOutc
                 DeleteOutcome::Deleted
             }
         }
-        Standing::Tombstoned(_) => DeleteOutcome::AlreadyDeleted,
-        Standing::Unknown if delete.reject => DeleteOutcome::Rejected,
-        Standing::Unknown => DeleteOutcome::Unknown,
+        IdState::Tombstoned(_) => DeleteOutcome::AlreadyDeleted,
+        IdState::Unknown if delete.reject => DeleteOutcome::Rejected,
+        IdState::Unknown => DeleteOutcome::Unknown,
     }
 }
 
@@ -104,25 +105,25 @@ pub fn merged_source_seq(
 }
 
 /// The outcome of an upsert.
-pub fn upsert(standing: &Standing<Record>, input: Record, policy: Policy) -> UpsertOutcome {
-    match standing {
-        Standing::Live(row) if row.digest != input.digest => {
+pub fn upsert(state: &IdState<Record>, input: Record, policy: Policy) -> UpsertOutcome {
+    match state {
+        IdState::Live(row) if row.digest != input.digest => {
             if policy.replace {
                 UpsertOutcome::Replaced
             } else {
                 UpsertOutcome::Divergent
             }
         }
-        Standing::Live(row) => match (row.sync_order, input.sync_order) {
+        IdState::Live(row) => match (row.sync_order, input.sync_order) {
             (_, None) => UpsertOutcome::Unchanged,
             (None, Some(_)) => UpsertOutcome::Ordered,
             (Some(stored), Some(order)) if stored == order => UpsertOutcome::Unchanged,
             (Some(stored), Some(_)) => UpsertOutcome::OrderConflict { stored },
         },
-        Standing::Tombstoned(grave) if stands_against(grave, input.sync_order, policy) => {
+        IdState::Tombstoned(tombstone) if keeps_away(tombstone, input.sync_order, policy) => {
             UpsertOutcome::Tombstoned
         }
-        Standing::Tombstoned(_) | Standing::Unknown => UpsertOutcome::Inserted,
+        IdState::Tombstoned(_) | IdState::Unknown => UpsertOutcome::Inserted,
     }
 }
 
@@ -132,23 +133,23 @@ pub fn replaced_order(stored: Option<SyncOrder>, incoming: Option<SyncOrder>) ->
     incoming.or(stored)
 }
 
-/// The outcome of a backfill with `order`, from the order of the row that stands.
-pub fn backfill(standing: &Standing<Option<SyncOrder>>, order: SyncOrder) -> BackfillOutcome {
-    match standing {
-        Standing::Live(None) => BackfillOutcome::Ordered,
-        Standing::Live(Some(stored)) if *stored == order => BackfillOutcome::Unchanged,
-        Standing::Live(Some(stored)) => BackfillOutcome::OrderConflict { stored: *stored },
-        Standing::Tombstoned(_) => BackfillOutcome::Tombstoned,
-        Standing::Unknown => BackfillOutcome::Unknown,
+/// The outcome of a backfill with `order`, from the order of the live row.
+pub fn backfill(state: &IdState<Option<SyncOrder>>, order: SyncOrder) -> BackfillOutcome {
+    match state {
+        IdState::Live(None) => BackfillOutcome::Ordered,
+        IdState::Live(Some(stored)) if *stored == order => BackfillOutcome::Unchanged,
+        IdState::Live(Some(stored)) => BackfillOutcome::OrderConflict { stored: *stored },
+        IdState::Tombstoned(_) => BackfillOutcome::Tombstoned,
+        IdState::Unknown => BackfillOutcome::Unknown,
     }
 }
 
 /// A tombstone yields only to a page that may pass it, and then only above its source seq; an
 /// operator's yields to none.
-fn stands_against(grave: &Grave, order: Option<SyncOrder>, policy: Policy) -> bool {
-    let may_pass = policy.revive || grave.by_this_page;
-    let above = grave.source_seq.is_none() || order > grave.source_seq;
-    !may_pass || !above || grave.reason == TombstoneReason::Operator
+fn keeps_away(tombstone: &Tombstone, order: Option<SyncOrder>, policy: Policy) -> bool {
+    let may_pass = policy.revive || tombstone.by_this_page;
+    let above = tombstone.source_seq.is_none() || order > tombstone.source_seq;
+    !may_pass || !above || tombstone.reason == TombstoneReason::Operator
 }
 
 /// Of two actions of a source on an id the higher holds. Without both numbers there is nothing to

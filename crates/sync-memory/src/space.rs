@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
-use sync_core::rules::{Grave, Standing};
+use sync_core::rules::{self, IdState};
 use sync_core::{
     Digest, Epoch, Object, OpId, Operation, OrderKey, Row, Seq, StateKey, Stats, SyncOrder,
     TimeKey, TombstoneReason, Ts,
@@ -110,17 +110,17 @@ impl Space {
         id: &OpId,
         before: Seq,
         of_row: impl FnOnce(&'a Stored) -> T,
-    ) -> Standing<T> {
+    ) -> IdState<T> {
         if let Some(stored) = self.rows.get(id) {
-            return Standing::Live(of_row(stored));
+            return IdState::Live(of_row(stored));
         }
         match self.grave(id) {
-            Some((seq, tombstone)) => Standing::Tombstoned(Grave {
+            Some((seq, tombstone)) => IdState::Tombstoned(rules::Tombstone {
                 reason: tombstone.reason,
                 source_seq: tombstone.source_seq,
                 by_this_page: seq > before,
             }),
-            None => Standing::Unknown,
+            None => IdState::Unknown,
         }
     }
 

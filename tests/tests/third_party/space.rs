@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use sync_core::rules::{self, Deletable, Grave, Policy, Record, Standing};
+use sync_core::rules::{self, Deletable, IdState, Policy, Record};
 use sync_core::{
     Applied, BackfillOutcome, Bytes, Delete, DeleteOutcome, Epoch, Error, ErrorKind, FeedCursor,
     FeedEntry, FeedKind, FeedPage, Known, LiftOutcome, Limit, Mismatch, Object, OpId, Operation,
@@ -248,17 +248,17 @@ impl Space {
         id: OpId,
         before: Seq,
         row: impl FnOnce(&'a Row) -> T,
-    ) -> Standing<T> {
+    ) -> IdState<T> {
         if let Some(live) = self.rows.get(&id) {
-            return Standing::Live(row(live));
+            return IdState::Live(row(live));
         }
         match self.grave(id) {
-            Some((seq, reason, source_seq)) => Standing::Tombstoned(Grave {
+            Some((seq, reason, source_seq)) => IdState::Tombstoned(rules::Tombstone {
                 reason,
                 source_seq,
                 by_this_page: seq > before,
             }),
-            None => Standing::Unknown,
+            None => IdState::Unknown,
         }
     }
 

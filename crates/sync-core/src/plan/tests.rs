@@ -1,5 +1,5 @@
 use super::*;
-use crate::{DeleteOutcome, Operation, UpsertOutcome};
+use crate::{DeleteOutcome, Operation, TombstoneReason, UpsertOutcome};
 
 fn id(n: u8) -> OpId {
     OpId::new([n; 32])

@@ -10,8 +10,8 @@ fn order(n: u64) -> SyncOrder {
     SyncOrder::new(n).unwrap()
 }
 
-fn grave(reason: Reason, source_seq: Option<u64>) -> Grave {
-    Grave {
+fn tombstone(reason: Reason, source_seq: Option<u64>) -> Tombstone {
+    Tombstone {
         reason,
         source_seq: source_seq.map(order),
         by_this_page: false,
@@ -56,7 +56,7 @@ fn a_delete_of_a_live_row_asks_for_the_object_first_and_the_order_second() {
             };
             let input = delete_of(source_seq, named, reject);
             assert_eq!(
-                delete(&Standing::Live(row.clone()), &input),
+                delete(&IdState::Live(row.clone()), &input),
                 expected,
                 "{row:?} {input:?}"
             );
@@ -70,10 +70,10 @@ fn a_delete_of_an_id_that_is_not_live_leaves_a_tombstone_only_when_it_rejects() 
         for object in [None, Some("a")] {
             let soft = delete_of(source_seq, object, false);
             let reject = delete_of(source_seq, object, true);
-            assert_eq!(delete(&Standing::Unknown, &soft), DeleteOutcome::Unknown);
-            assert_eq!(delete(&Standing::Unknown, &reject), DeleteOutcome::Rejected);
+            assert_eq!(delete(&IdState::Unknown, &soft), DeleteOutcome::Unknown);
+            assert_eq!(delete(&IdState::Unknown, &reject), DeleteOutcome::Rejected);
             for reason in Reason::ALL {
-                let dead = Standing::Tombstoned(grave(reason, Some(4)));
+                let dead = IdState::Tombstoned(tombstone(reason, Some(4)));
                 assert_eq!(delete(&dead, &soft), DeleteOutcome::AlreadyDeleted);
                 assert_eq!(delete(&dead, &reject), DeleteOutcome::AlreadyDeleted);
             }
@@ -114,7 +114,7 @@ fn an_upsert_of_a_live_row_compares_the_record_first_and_the_order_second() {
         ((SAME, Some(5)), Some(3), (conflict, conflict)),
     ];
     for ((digest, stored), input, (plain, replacing)) in table {
-        let row = Standing::Live(Record {
+        let row = IdState::Live(Record {
             digest,
             sync_order: stored.map(order),
         });
@@ -157,7 +157,7 @@ fn an_upsert_of_an_unknown_id_inserts() {
                 digest: SAME,
                 sync_order,
             };
-            let outcome = upsert(&Standing::Unknown, input, Policy { replace, revive });
+            let outcome = upsert(&IdState::Unknown, input, Policy { replace, revive });
             assert_eq!(outcome, UpsertOutcome::Inserted);
         }
     }
@@ -189,9 +189,9 @@ fn a_tombstone_yields_to_a_reviving_page_or_its_own_and_only_above_its_source_se
                     (Reason::Operator, _, _) | (_, false, false) => Tombstoned,
                     _ => expected,
                 };
-                let dead = Standing::Tombstoned(Grave {
+                let dead = IdState::Tombstoned(Tombstone {
                     by_this_page,
-                    ..grave(reason, source_seq)
+                    ..tombstone(reason, source_seq)
                 });
                 let outcome = upsert(
                     &dead,
@@ -221,24 +221,18 @@ fn a_replacing_record_without_order_leaves_the_id_where_it_was() {
 #[test]
 fn a_backfill_sets_an_absent_order_once_and_never_inserts() {
     use BackfillOutcome::{OrderConflict, Ordered, Tombstoned, Unchanged, Unknown};
-    assert_eq!(backfill(&Standing::Live(None), order(5)), Ordered);
+    assert_eq!(backfill(&IdState::Live(None), order(5)), Ordered);
     assert_eq!(
-        backfill(&Standing::Live(Some(order(5))), order(5)),
+        backfill(&IdState::Live(Some(order(5))), order(5)),
         Unchanged
     );
     let conflict = OrderConflict { stored: order(5) };
-    assert_eq!(
-        backfill(&Standing::Live(Some(order(5))), order(4)),
-        conflict
-    );
-    assert_eq!(
-        backfill(&Standing::Live(Some(order(5))), order(6)),
-        conflict
-    );
-    assert_eq!(backfill(&Standing::Unknown, order(5)), Unknown);
+    assert_eq!(backfill(&IdState::Live(Some(order(5))), order(4)), conflict);
+    assert_eq!(backfill(&IdState::Live(Some(order(5))), order(6)), conflict);
+    assert_eq!(backfill(&IdState::Unknown, order(5)), Unknown);
     for reason in Reason::ALL {
         assert_eq!(
-            backfill(&Standing::Tombstoned(grave(reason, None)), order(5)),
+            backfill(&IdState::Tombstoned(tombstone(reason, None)), order(5)),
             Tombstoned
         );
     }
@@ -246,11 +240,11 @@ fn a_backfill_sets_an_absent_order_once_and_never_inserts() {
 
 #[test]
 fn a_lift_takes_back_any_tombstone_and_nothing_else() {
-    assert_eq!(lift(&Standing::<()>::Unknown), LiftOutcome::NotTombstoned);
-    assert_eq!(lift(&Standing::Live(())), LiftOutcome::NotTombstoned);
+    assert_eq!(lift(&IdState::<()>::Unknown), LiftOutcome::NotTombstoned);
+    assert_eq!(lift(&IdState::Live(())), LiftOutcome::NotTombstoned);
     for reason in Reason::ALL {
         assert_eq!(
-            lift(&Standing::<()>::Tombstoned(grave(reason, Some(5)))),
+            lift(&IdState::<()>::Tombstoned(tombstone(reason, Some(5)))),
             LiftOutcome::Lifted
         );
     }

@@ -1,7 +1,7 @@
 //! Lifts and deletes.
 
 use rusqlite::params;
-use sync_core::rules::{self, Deletable, Standing};
+use sync_core::rules::{self, Deletable, IdState};
 use sync_core::{
     Delete, DeleteOutcome, LiftOutcome, Object, OpId, Result, SyncOrder, TombstoneReason, Ts,
 };
@@ -15,11 +15,11 @@ impl Writing<'_> {
     pub(super) fn lift(&mut self, id: OpId) -> Result<LiftOutcome> {
         self.boundary("lift")?;
         let standing = match self.find(id).map_err(failed("apply"))? {
-            Some(_) => Standing::Live(()),
+            Some(_) => IdState::Live(()),
             None => self
                 .grave(id)
                 .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
+                .map_or(IdState::Unknown, IdState::Tombstoned),
         };
         let outcome = rules::lift(&standing);
         if outcome == LiftOutcome::Lifted {
@@ -40,14 +40,14 @@ impl Writing<'_> {
         self.boundary("delete")?;
         let row = self.find_whole(delete.id).map_err(failed("apply"))?;
         let standing = match &row {
-            Some(row) => Standing::Live(Deletable {
+            Some(row) => IdState::Live(Deletable {
                 object: row.object.as_ref().map(Object::as_bytes),
                 sync_order: row.sync_order,
             }),
             None => self
                 .grave(delete.id)
                 .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
+                .map_or(IdState::Unknown, IdState::Tombstoned),
         };
         let outcome = rules::delete(&standing, delete);
         match (outcome, &row) {
@@ -126,9 +126,9 @@ impl Writing<'_> {
     fn raise_source_seq(
         &mut self,
         delete: &Delete,
-        standing: &Standing<Deletable<'_>>,
+        standing: &IdState<Deletable<'_>>,
     ) -> Result<()> {
-        let Standing::Tombstoned(grave) = standing else {
+        let IdState::Tombstoned(grave) = standing else {
             return Ok(());
         };
         let merged = rules::merged_source_seq(grave.source_seq, delete.source_seq);

@@ -1,7 +1,7 @@
 //! What stands under an id, and the statements that run once for each operation.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use sync_core::rules::Grave;
+use sync_core::rules;
 use sync_core::{Digest, Object, OpId, Seq, SyncOrder, TombstoneReason, Ts};
 
 use super::Writing;
@@ -69,7 +69,7 @@ impl Writing<'_> {
     }
 
     /// The tombstone that stands for `id` where it has no row.
-    pub(super) fn grave(&mut self, id: OpId) -> rusqlite::Result<Option<Grave>> {
+    pub(super) fn grave(&mut self, id: OpId) -> rusqlite::Result<Option<rules::Tombstone>> {
         let Some(space) = self.space.as_ref().filter(|space| space.tombstones > 0) else {
             return Ok(None);
         };
@@ -79,7 +79,7 @@ impl Writing<'_> {
             .query_row(params![space.incarnation, id.as_bytes()], |row| {
                 let lifted: bool = row.get(3)?;
                 let seq: Seq = position(row, 0)?;
-                let grave = Grave {
+                let grave = rules::Tombstone {
                     reason: TombstoneReason::from_code(row.get(1)?).map_err(corrupt)?,
                     source_seq: optional_position(row, 2)?,
                     by_this_page: seq > head_before,

@@ -1,7 +1,7 @@
 //! Upserts and backfills.
 
 use rusqlite::params;
-use sync_core::rules::{self, Policy, Record, Standing};
+use sync_core::rules::{self, IdState, Policy, Record};
 use sync_core::{
     Backfill, BackfillOutcome, Digest, Error, ErrorKind, Object, Operation, Result, Seq, SyncOrder,
     TombstoneReason, UpsertOutcome,
@@ -35,15 +35,15 @@ impl Writing<'_> {
         let present = self.find(operation.id).map_err(failed("apply"))?;
         self.expect_present = present.is_some();
         let standing = match &present {
-            Some(row) => Standing::Live(Record {
+            Some(row) => IdState::Live(Record {
                 digest: row.digest,
                 sync_order: row.sync_order,
             }),
             None if tombstones => self
                 .grave(operation.id)
                 .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
-            None => Standing::Unknown,
+                .map_or(IdState::Unknown, IdState::Tombstoned),
+            None => IdState::Unknown,
         };
         let outcome = rules::upsert(&standing, input, policy);
         match (outcome, present) {
@@ -126,11 +126,11 @@ impl Writing<'_> {
         }
         let present = self.find(backfill.id).map_err(failed("apply"))?;
         let standing = match &present {
-            Some(row) => Standing::Live(row.sync_order),
+            Some(row) => IdState::Live(row.sync_order),
             None => self
                 .grave(backfill.id)
                 .map_err(failed("apply"))?
-                .map_or(Standing::Unknown, Standing::Tombstoned),
+                .map_or(IdState::Unknown, IdState::Tombstoned),
         };
         let outcome = rules::backfill(&standing, backfill.sync_order);
         self.expect_unordered = outcome == BackfillOutcome::Ordered;
