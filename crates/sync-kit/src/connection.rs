@@ -1,0 +1,121 @@
+use std::fmt;
+use std::sync::Arc;
+
+use sync_core::{Backend, Capabilities, Description, Migrated, Result, SpaceName, Swept};
+
+use crate::store::in_operation;
+use crate::{Engine, Space, Spaces, Store};
+
+/// Rows that one transaction of a sweep removes at most: a page may have to wait for it.
+const SWEPT_AT_ONCE: usize = 1_000;
+
+/// The connection to one database.
+///
+/// A clone is another reference. The database is left when the last reference and the last store
+/// opened from it are gone.
+pub struct Connection<E: Engine> {
+    inner: Arc<Inner<E>>,
+}
+
+pub(crate) struct Inner<E: Engine> {
+    pub(crate) engine: Arc<E>,
+    pub(crate) spaces: Arc<Spaces<E::Local>>,
+}
+
+impl<E: Engine> Inner<E> {
+    pub(crate) fn space(&self, name: &SpaceName) -> Arc<Space<E::Local>> {
+        self.spaces.open(name, || self.engine.local(name))
+    }
+}
+
+impl<E: Engine> Connection<E> {
+    /// The engine behind the connection, for what only this backend offers.
+    pub fn engine(&self) -> &Arc<E> {
+        &self.inner.engine
+    }
+}
+
+impl<E: Engine> Clone for Connection<E> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<E: Engine> fmt::Debug for Connection<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("backend", &E::NAME)
+            .finish_non_exhaustive()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<E: Engine> Backend for Connection<E> {
+    type Config = E::Config;
+    type Store = Store<E>;
+
+    const NAME: &'static str = E::NAME;
+
+    async fn connect(config: E::Config) -> Result<Self> {
+        let spaces = Arc::new(Spaces::default());
+        let engine = E::connect(config, Arc::clone(&spaces)).await;
+        let engine = engine.map_err(in_operation::<E>("connect"))?;
+        let inner = Arc::new(Inner { engine, spaces });
+        Ok(Self { inner })
+    }
+
+    async fn migrate(config: &E::Config) -> Result<Migrated> {
+        let migrated = E::migrate(config).await;
+        migrated.map_err(in_operation::<E>("migrate"))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.engine.capabilities()
+    }
+
+    async fn describe(&self) -> Result<Description> {
+        let description = self.inner.engine.describe().await;
+        description.map_err(in_operation::<E>("describe"))
+    }
+
+    async fn open(&self, space: &SpaceName) -> Result<Store<E>> {
+        Ok(Store::new(Arc::clone(&self.inner), space))
+    }
+
+    async fn spaces(&self, after: Option<&SpaceName>, limit: usize) -> Result<Vec<SpaceName>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let names = self.inner.engine.names(after.cloned(), limit).await;
+        names.map_err(in_operation::<E>("spaces"))
+    }
+
+    async fn drop_space(&self, space: &SpaceName) -> Result<bool> {
+        let space = self.inner.space(space);
+        let dropped = self.inner.engine.drop_space(&space).await;
+        let dropped = dropped.map_err(in_operation::<E>("drop_space"))?;
+        if dropped {
+            self.inner.engine.schedule_sweep();
+        }
+        Ok(dropped)
+    }
+
+    async fn sweep(&self, rows: usize) -> Result<Swept> {
+        let mut swept = Swept {
+            removed: 0,
+            more: true,
+        };
+        let mut left = rows;
+        while swept.more && left > 0 {
+            // Each piece queues anew: the pages that wait go first.
+            let piece = self.inner.engine.sweep_piece(left.min(SWEPT_AT_ONCE)).await;
+            let piece = piece.map_err(in_operation::<E>("sweep"))?;
+            swept.removed += piece.removed;
+            swept.more = piece.more;
+            left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
+        }
+        Ok(swept)
+    }
+}
