@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use sync_core::SyncOrder;
-use sync_engine::{
+use sync_hydrate::{
     Change, ChangesPage, SnapshotCursor, SnapshotPage, Source, SourceEpoch, SourceError,
     SourceErrorKind, Spent,
 };

@@ -1,7 +1,7 @@
 //! Answers of a Gatekeeper's index export, `POST /api/v1/index/export`.
 //!
 //! An answer is split into raw records while it is read, and each record is parsed alone, so that
-//! one bad record is one [`InvalidRecord`](sync_engine::InvalidRecord) and never the end of its
+//! one bad record is one [`InvalidRecord`](sync_hydrate::InvalidRecord) and never the end of its
 //! page. Of whatever a page does not need nothing is kept.
 
 mod members;

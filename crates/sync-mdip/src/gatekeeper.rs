@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use futures_channel::oneshot;
 use sync_core::SyncOrder;
-use sync_engine::{
+use sync_hydrate::{
     ChangesPage, SnapshotCursor, SnapshotPage, Source, SourceError, SourceErrorKind,
 };
 
@@ -35,8 +35,8 @@ use self::worker::Ask;
 /// | an answer [too long](GatekeeperConfig::body_bytes) | asked again with half the limit, which later pages win back |
 /// | one row's answer too long | that row is an invalid record, `too_large` |
 ///
-/// Of an answer that is too long the record's [`start`](sync_engine::InvalidRecord::start) and
-/// [`sha256`](sync_engine::InvalidRecord::sha256) are those of what was read of the answer. It goes on
+/// Of an answer that is too long the record's [`start`](sync_hydrate::InvalidRecord::start) and
+/// [`sha256`](sync_hydrate::InvalidRecord::sha256) are those of what was read of the answer. It goes on
 /// after the cursor that the answer says, or else after the next position of the log. A snapshot
 /// cannot go on without a cursor: `Protocol`.
 #[derive(Debug)]

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use serde::Serialize;
-use sync_engine::SourceErrorKind;
+use sync_hydrate::SourceErrorKind;
 use sync_store::{Error, ErrorKind, Retry};
 
 /// The exit codes. Scripts depend on them.
@@ -146,9 +146,9 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<sync_engine::Error> for Failure {
-    fn from(error: sync_engine::Error) -> Self {
-        use sync_engine::ErrorKind as Kind;
+impl From<sync_hydrate::Error> for Failure {
+    fn from(error: sync_hydrate::Error) -> Self {
+        use sync_hydrate::ErrorKind as Kind;
 
         let exit = if error.is_retryable() {
             Exit::Retryable

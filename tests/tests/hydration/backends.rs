@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use pollster::block_on;
-use sync_engine::{HydrateConfig, Hydrator, Start};
+use sync_hydrate::{HydrateConfig, Hydrator, Start};
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperSource};
 use sync_mdip::simulate::Gatekeeper;
 use sync_store::{

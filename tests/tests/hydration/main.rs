@@ -15,7 +15,7 @@ use sync_core::{
     Backend, FeedCursor, FeedKind, Limit, Object, OpId, Operation, Payloads, SpaceName, Stats,
     SyncOrder, SyncStore, TimeRange, TombstoneReason,
 };
-use sync_engine::{Advance, HydrateConfig, Hydrator, Progress, Start, Walk};
+use sync_hydrate::{Advance, HydrateConfig, Hydrator, Progress, Start, Walk};
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperSource};
 use sync_mdip::simulate::Gatekeeper;
 use sync_memory::{MemoryBackend, MemoryConfig, MemoryStore};

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use fastrand::Rng;
 use pollster::block_on;
 use sync_core::{Delete, Operation, Page, SyncStore, TombstoneReason};
-use sync_engine::reconcile::Outcome;
+use sync_peers::Outcome;
 use sync_tests::databases::Database;
 
 use pair::Pair;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use fastrand::Rng;
 use pollster::block_on;
 use sync_core::{OpId, Operation, Page, SyncStore, TimeRange};
-use sync_engine::reconcile::{Effect, Message, Outcome, Role, Statistics};
+use sync_peers::{Effect, Message, Outcome, Role, Statistics};
 
 use crate::side::Side;
 

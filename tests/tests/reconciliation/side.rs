@@ -6,7 +6,7 @@ use pollster::block_on;
 use sync_core::{
     FeedCursor, FeedKind, Known, Limit, OpId, Operation, Page, Payloads, SyncStore, Ts,
 };
-use sync_engine::reconcile::{IndexKeeper, SessionConfig, Sessions};
+use sync_peers::{IndexKeeper, SessionConfig, Sessions};
 use sync_store::AnyStore;
 use sync_tests::databases::Database;
 

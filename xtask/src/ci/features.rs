@@ -12,7 +12,8 @@ use crate::workspace::{Package, Workspace};
 const CORE: &str = "sync-core";
 const FACADE: &str = "sync-store";
 const SUITE: &str = "sync-conformance";
-const ENGINE: &str = "sync-engine";
+const HYDRATE: &str = "sync-hydrate";
+const PEERS: &str = "sync-peers";
 const RECONCILE: &str = "sync-reconcile";
 const MDIP: &str = "sync-mdip";
 
@@ -57,13 +58,13 @@ fn selections(facade: &Package) -> Vec<Vec<String>> {
 /// What each crate may not bring with it, and does.
 pub(super) fn check_trees(shell: &Shell, workspace: &Workspace) -> Result<()> {
     let mut problems = Vec::new();
-    for name in [CORE, SUITE, ENGINE, MDIP, RECONCILE] {
+    for name in [CORE, SUITE, HYDRATE, MDIP, PEERS, RECONCILE] {
         let tree = tree(shell, name, &["--all-features"])?;
         problems.extend(found(name, &tree, &everything()));
     }
-    // What reads records needs neither the engine nor a network.
+    // What reads records needs neither hydration nor a network.
     let pure = tree(shell, MDIP, &["--no-default-features"])?;
-    let impure = [ENGINE, "ureq", "tiny_http"].map(str::to_owned);
+    let impure = [HYDRATE, "ureq", "tiny_http"].map(str::to_owned);
     problems.extend(found("sync-mdip without features", &pure, &impure));
     for backend in BackendName::present(workspace) {
         let name = backend.package_name();

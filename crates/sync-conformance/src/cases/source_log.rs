@@ -15,7 +15,7 @@
 //! What it does not guarantee: that an addition which met the row of an older one is remembered
 //! until the removal between them arrives. The row's order is the first position since its last
 //! known removal, so the addition is an `OrderConflict`, and the late removal then deletes the
-//! row. The engine reads a log forwards, and again from a place before its cursor, so this does
+//! row. Hydration reads a log forwards, and again from a place before its cursor, so this does
 //! not happen to it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,7 @@ fn ends(log: &[Action]) -> Vec<End> {
         .collect()
 }
 
-/// The page of the source with these actions, as the engine makes it.
+/// The page of the source with these actions, as hydration makes it.
 fn page(actions: &[Action]) -> Page {
     let mut page = Page::new().replacing().reviving();
     for action in actions {

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use sync_core::SyncOrder;
-use sync_engine::{SnapshotCursor, SourceError, SourceErrorKind};
+use sync_hydrate::{SnapshotCursor, SourceError, SourceErrorKind};
 
 use super::line::Line;
 use super::unreadable;

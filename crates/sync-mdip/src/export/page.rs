@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use sync_core::{Object, SyncOrder};
-use sync_engine::{
+use sync_hydrate::{
     Change, InvalidRecord, SnapshotPage, SourceEpoch, SourceOperation, Spent, Visibility,
 };
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use sync_core::{Bytes, Object, Operation, SyncOrder};
-use sync_engine::{InvalidRecord, Spent};
+use sync_hydrate::{InvalidRecord, Spent};
 
 use super::members::{members, string};
 use super::split::REPLACEMENT;

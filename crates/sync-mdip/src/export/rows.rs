@@ -1,7 +1,7 @@
 //! Rows of the log, and histories of DIDs, each read on its own.
 
 use sync_core::{Object, OpId, SyncOrder};
-use sync_engine::{InvalidRecord, Spent};
+use sync_hydrate::{InvalidRecord, Spent};
 
 use super::members::{elements, members, position, string};
 use super::records::{Around, Checked, Read, check, invalid, not_utf8};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sync_core::SyncOrder;
-use sync_engine::{
+use sync_hydrate::{
     Change, ChangesPage, InvalidRecord, SnapshotCursor, SnapshotPage, SourceEpoch, SourceError,
     SourceErrorKind, Spent,
 };

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sync_engine::{SourceError, SourceErrorKind};
+use sync_hydrate::{SourceError, SourceErrorKind};
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body};
 

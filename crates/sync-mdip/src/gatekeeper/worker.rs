@@ -5,7 +5,7 @@ use std::thread;
 
 use futures_channel::oneshot;
 use sync_core::SyncOrder;
-use sync_engine::{ChangesPage, SnapshotCursor, SnapshotPage, SourceError, SourceErrorKind};
+use sync_hydrate::{ChangesPage, SnapshotCursor, SnapshotPage, SourceError, SourceErrorKind};
 
 use super::GatekeeperConfig;
 use super::answer::Exporter;

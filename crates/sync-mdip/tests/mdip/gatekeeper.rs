@@ -9,7 +9,7 @@ mod server;
 use std::time::Duration;
 
 use sync_core::SyncOrder;
-use sync_engine::{ChangesPage, Source as _, SourceError};
+use sync_hydrate::{ChangesPage, Source as _, SourceError};
 use sync_mdip::GatekeeperSource;
 use sync_mdip::gatekeeper::GatekeeperConfig;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sync_engine::Phase;
+use sync_hydrate::Phase;
 use sync_mdip::simulate::{self, Config, Gatekeeper, Log};
 
 use self::compare::Compared;

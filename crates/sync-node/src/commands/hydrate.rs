@@ -4,7 +4,7 @@ mod report;
 
 use std::time::{Instant, SystemTime};
 
-use sync_engine::{HydrateConfig, Hydrator, Phase, Source, Start, Status};
+use sync_hydrate::{HydrateConfig, Hydrator, Phase, Source, Start, Status};
 
 use crate::failure::Result;
 use crate::progress::{Bar, Step};
@@ -66,7 +66,7 @@ async fn fill<So: Source>(
     if let Some(interval) = options.follow {
         follow::follow(&mut hydrator, interval, &mut bar).await?;
     } else {
-        let observe = |progress: &sync_engine::Progress| bar.at(step(progress));
+        let observe = |progress: &sync_hydrate::Progress| bar.at(step(progress));
         hydrator.run(SystemTime::now, observe).await?;
     }
     drop(bar);
@@ -79,7 +79,7 @@ async fn fill<So: Source>(
     )
 }
 
-fn step(progress: &sync_engine::Progress) -> Step {
+fn step(progress: &sync_hydrate::Progress) -> Step {
     let part = match (progress.cursor, progress.checkpoint) {
         (Some(cursor), Some(checkpoint)) if progress.phase != Phase::Snapshot => {
             Some((cursor.value(), checkpoint.value()))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use sync_engine::{Status, StoredInvalid};
+use sync_hydrate::{Status, StoredInvalid};
 use sync_store::Object;
 
 use crate::failure::Result;
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     session.stats().await?;
     let status = Status::load(&session.store).await?;
     let status = status.as_ref();
-    let kept = sync_engine::invalid_records(&session.store).await?;
+    let kept = sync_hydrate::invalid_records(&session.store).await?;
     let more = kept.len() > args.limit;
     let document = Document {
         space: session.space.as_str(),

@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let session = Session::open(settings).await?;
     let space = session.space.as_str();
     let stats = session.stats().await?;
-    if !args.before_backfill && sync_engine::backfill_is_pending(&session.store).await? {
+    if !args.before_backfill && sync_hydrate::backfill_is_pending(&session.store).await? {
         return Err(Failure::refused(format!(
             "the backfill of space {space} is not done, and needs its tombstones: a `sync-node \
              hydrate` that runs to its end does it; --before-backfill prunes all the same"

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use sync_engine::Status;
+use sync_hydrate::Status;
 use sync_store::{
     AnyBackend, AnyStore, Capabilities, Description, Durability, Limit, SpaceName, StateEntry,
     SyncState, SyncStore, TimeRange,

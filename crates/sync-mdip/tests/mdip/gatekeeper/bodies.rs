@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use sync_core::SyncOrder;
-use sync_engine::{Change, SnapshotCursor, Source as _, SourceErrorKind};
+use sync_hydrate::{Change, SnapshotCursor, Source as _, SourceErrorKind};
 
 use super::server::{Server, respond};
 use super::{changes, source};

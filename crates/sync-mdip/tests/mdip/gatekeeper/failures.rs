@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use sync_core::SyncOrder;
-use sync_engine::{Source as _, SourceErrorKind};
+use sync_hydrate::{Source as _, SourceErrorKind};
 use sync_mdip::GatekeeperSource;
 use sync_mdip::gatekeeper::GatekeeperConfig;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use sync_core::SyncOrder;
-use sync_engine::{Change, InvalidRecord, SnapshotCursor, Source as _, SourceErrorKind};
+use sync_hydrate::{Change, InvalidRecord, SnapshotCursor, Source as _, SourceErrorKind};
 use sync_mdip::GatekeeperSource;
 
 use super::server::{Server, respond};

@@ -1,7 +1,7 @@
 //! What is sent, and where.
 
 use sync_core::SyncOrder;
-use sync_engine::{SnapshotCursor, Source as _, SourceErrorKind};
+use sync_hydrate::{SnapshotCursor, Source as _, SourceErrorKind};
 use sync_mdip::GatekeeperSource;
 use sync_mdip::gatekeeper::GatekeeperConfig;
 

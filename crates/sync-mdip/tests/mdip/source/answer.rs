@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use sha2::{Digest as _, Sha256};
 use sync_core::SyncOrder;
-use sync_engine::{ChangesPage, Source as _};
+use sync_hydrate::{ChangesPage, Source as _};
 use sync_mdip::{CaptureSource, canonicalize};
 
 /// A page of changes.

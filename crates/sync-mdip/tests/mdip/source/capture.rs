@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sync_core::SyncOrder;
-use sync_engine::{Change, SnapshotCursor, Source as _, SourceErrorKind};
+use sync_hydrate::{Change, SnapshotCursor, Source as _, SourceErrorKind};
 use sync_mdip::CaptureSource;
 
 use super::answer::{Changes, Snapshot, capture, file, row, signed};
@@ -139,7 +139,7 @@ fn a_line_is_parsed_once_however_often_it_is_asked_for() {
     };
     assert!(!spent(0).parse.is_zero());
     for after in 1..200 {
-        assert_eq!(spent(after), sync_engine::Spent::default());
+        assert_eq!(spent(after), sync_hydrate::Spent::default());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Captures that are cut off or damaged.
 
 use sync_core::SyncOrder;
-use sync_engine::{Change, Source as _, SourceErrorKind};
+use sync_hydrate::{Change, Source as _, SourceErrorKind};
 use sync_mdip::CaptureSource;
 
 use super::answer::{Captured, Changes, capture, row, signed};

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use sync_core::SyncOrder;
-use sync_engine::{Change, InvalidRecord, Source as _};
+use sync_hydrate::{Change, InvalidRecord, Source as _};
 use sync_mdip::to_operation;
 
 use super::answer::{Changes, Snapshot, capture, history, read, removal, row, signed};

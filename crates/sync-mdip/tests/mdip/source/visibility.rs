@@ -1,6 +1,6 @@
 //! Who may have an operation, as far as its page shows.
 
-use sync_engine::{Change, Source as _, Visibility};
+use sync_hydrate::{Change, Source as _, Visibility};
 use sync_mdip::Record;
 
 use super::answer::{Changes, Snapshot, capture, history, row, signed};

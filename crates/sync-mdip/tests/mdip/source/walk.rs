@@ -1,7 +1,7 @@
 //! Captures read from one end to the other, at any limit.
 
 use sync_core::SyncOrder;
-use sync_engine::{Change, SnapshotCursor, Source, SourceOperation, Visibility};
+use sync_hydrate::{Change, SnapshotCursor, Source, SourceOperation, Visibility};
 use sync_mdip::CaptureSource;
 
 use super::answer::{Changes, Snapshot, file, history, removal, row};

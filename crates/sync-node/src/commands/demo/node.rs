@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
-use sync_engine::Status;
+use sync_hydrate::Status;
 use sync_store::sqlite::{SqliteBackend, SqliteConfig, SqliteStore};
 use sync_store::{Backend as _, SpaceName, SyncStore as _, SyncStoreExt as _};
 

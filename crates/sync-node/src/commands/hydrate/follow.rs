@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use sync_engine::{Advance, Hydrator, Source, Walk};
+use sync_hydrate::{Advance, Hydrator, Source, Walk};
 use sync_store::AnyStore;
 
 use super::step;
@@ -54,7 +54,7 @@ async fn round<So: Source>(
     hydrator: &mut Hydrator<AnyStore, So>,
     interval: Duration,
     bar: &mut Bar,
-) -> sync_engine::Result<Duration> {
+) -> sync_hydrate::Result<Duration> {
     let mut next = Instant::now() + interval;
     loop {
         let advance = hydrator.advance(SystemTime::now()).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use sync_engine::SourceError;
+use sync_hydrate::SourceError;
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperUrl};
 use sync_mdip::{CaptureSource, GatekeeperSource};
 
@@ -181,7 +181,7 @@ impl Options {
 }
 
 fn failed(error: SourceError) -> Failure {
-    sync_engine::Error::from(error).into()
+    sync_hydrate::Error::from(error).into()
 }
 
 fn at_least_1s(flag: &str, given: Option<Seconds>) -> Result<Option<Duration>> {

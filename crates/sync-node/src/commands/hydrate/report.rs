@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
-use sync_engine::{Progress, Status};
+use sync_hydrate::{Progress, Status};
 use sync_store::{SpaceName, SyncOrder, Totals};
 
 use crate::failure::Result;
