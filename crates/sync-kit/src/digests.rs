@@ -94,8 +94,11 @@ mod beside {
     /// of attempts may wait for them.
     pub type Digests = Shared<BoxFuture<'static, Arc<[Digest]>>>;
 
-    /// A page with fewer operations is hashed where it is.
+    /// A page with fewer operations is hashed where it is, unless it is large.
     const FEW: usize = 32;
+
+    /// Bytes of payloads above which a page is large: the runtime's only thread serves every space.
+    const LARGE: usize = 256 << 10;
 
     /// A page with fewer operations is hashed by one thread, and a larger one by two: the server has
     /// answered the look-up before one could be through with it.
@@ -104,7 +107,8 @@ mod beside {
     /// Begins to hash a page beside the runtime's thread, or hashes a small one at once.
     pub fn begin(page: &Arc<Page>, handle: &Handle) -> Digests {
         let all = page.upserts.len();
-        if all < FEW {
+        let bytes: usize = page.upserts.iter().map(|o| o.payload.len()).sum();
+        if all < FEW && bytes <= LARGE {
             return ready(super::of(page).into());
         }
         let most = if all < MANY { all } else { all.div_ceil(2) };
@@ -174,10 +178,16 @@ mod tests {
     #[test]
     fn every_operation_gets_its_own_digest_beside_the_runtime() {
         let driver = crate::driver::Driver::new("test").unwrap();
-        for operations in [0, 1, 31, 32, 255, 256, 257, 5_000] {
-            let page = std::sync::Arc::new(page(operations));
+        let large = Operation::new(OpId::new([0; 32]), Ts::ZERO, vec![7; 300 << 10]);
+        let sizes = [0, 1, 31, 32, 255, 256, 257, 5_000];
+        for page in sizes
+            .map(page)
+            .into_iter()
+            .chain([Page::new().upsert(large)])
+        {
+            let page = std::sync::Arc::new(page);
             let found = pollster::block_on(begin(&page, driver.handle()));
-            assert_eq!(*found, of(&page), "{operations} operations");
+            assert_eq!(*found, of(&page), "{} operations", page.operations());
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use sync_core::{
-    Applied, Bytes, Capabilities, Description, Epoch, Error, ErrorKind, FeedEntry, Known, Limit,
-    Migrated, Object, OpId, OrderKey, Page, Payloads, Result, Row, Seq, SpaceName, StateEntry,
-    StateKey, Stats, Swept, TimeKey, TimeRange,
+    Applied, Bytes, Capabilities, Description, Epoch, Error, ErrorKind, FeedCursor, FeedEntry,
+    Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Result, Row, Seq, SpaceName,
+    StateEntry, StateKey, Stats, Swept, TimeKey, TimeRange,
 };
 
 use crate::{Space, Spaces};
@@ -145,17 +145,19 @@ pub enum Query {
         /// The limit.
         limit: Limit,
     },
-    /// The space, and its entries after a seq: [`Answer::Feed`].
+    /// The space, and its entries after the cursor's seq: [`Answer::Feed`]. Entries for a cursor
+    /// that [`feed::position`](sync_core::feed::position) refuses are not used.
     Feed {
         /// Exclusive.
-        after: Seq,
+        after: FeedCursor,
         /// The limit.
         limit: Limit,
         /// Whether live entries carry their payloads.
         payloads: Payloads,
     },
-    /// The space, and whether it has an entry after a seq: [`Answer::Any`].
-    AnyAfter(Seq),
+    /// The space, and whether it has an entry after the cursor's seq: [`Answer::Any`]. For a cursor
+    /// that [`feed::position`](sync_core::feed::position) refuses either answer will do.
+    AnyAfter(FeedCursor),
     /// The values of state keys, at least one: [`Answer::Values`].
     State(Vec<StateKey>),
     /// State entries by key: [`Answer::State`].

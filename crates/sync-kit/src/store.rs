@@ -244,7 +244,7 @@ impl<E: Engine> SyncStore for Store<E> {
 
     async fn feed(&self, after: FeedCursor, limit: Limit, payloads: Payloads) -> Result<FeedPage> {
         let query = Query::Feed {
-            after: after.seq(),
+            after,
             limit,
             payloads,
         };
@@ -269,7 +269,7 @@ impl<E: Engine> SyncStore for Store<E> {
         loop {
             // Listening begins before the look, so that a commit between the two is heard.
             let listener = self.space.listen();
-            let look = self.read(Query::AnyAfter(after.seq()), |answer| {
+            let look = self.read(Query::AnyAfter(after), |answer| {
                 let (space, any) = expect!(answer, Answer::Any { space, any } => (space, any))?;
                 Ok(feed::would_answer(space.as_ref(), after, any))
             });

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use sync_core::{Result, SpaceName};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::Spaces;
 
@@ -45,9 +45,9 @@ pub async fn watch<Local: Send + Sync, M: Marks>(
             stirred.await;
             continue;
         }
-        let pause = marks.pause().await;
-        // One who comes while others wait loses nothing by a look.
-        let _ = timeout(pause, stirred).await;
+        // A new waiter does not cut the pause short: it has looked for itself, and a reader that waits
+        // again after every page would otherwise cost a query each time.
+        sleep(marks.pause().await).await;
         let Some(open) = spaces.upgrade() else { return };
         let waited_for = open.waited_for();
         drop(open);
