@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sync_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -71,27 +71,35 @@ impl Driver {
     }
 
     /// Sweeps in the background, piece by piece, until nothing is left or the engine is gone; the
-    /// next sweep goes on. Does nothing while `running` is set.
-    pub fn sweep<E: Engine>(&self, engine: &Arc<E>, running: &Arc<AtomicBool>, piece: usize) {
-        if running.swap(true, Ordering::SeqCst) {
+    /// next sweep goes on. `asked` counts the calls since a sweep began, so that one sweep runs at
+    /// a time and what is left behind during its last piece is swept too.
+    pub fn sweep<E: Engine>(&self, engine: &Arc<E>, asked: &Arc<AtomicUsize>, piece: usize) {
+        if asked.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
         }
-        let (engine, running) = (Arc::downgrade(engine), Arc::clone(running));
+        let (engine, asked) = (Arc::downgrade(engine), Arc::clone(asked));
         self.handle.spawn(async move {
             while let Some(engine) = engine.upgrade() {
+                let before = asked.load(Ordering::SeqCst);
                 match engine.sweep_piece(piece).await {
                     Ok(swept) if swept.more => {}
-                    Ok(_) => break,
+                    Ok(_) => {
+                        let end =
+                            asked.compare_exchange(before, 0, Ordering::SeqCst, Ordering::SeqCst);
+                        if end.is_ok() {
+                            return;
+                        }
+                    }
                     // The next page that resets, or the next program that connects, tries again.
                     Err(error) => {
                         tracing::warn!(backend = E::NAME, %error, "sweep failed");
-                        break;
+                        asked.store(0, Ordering::SeqCst);
+                        return;
                     }
                 }
                 drop(engine);
                 tokio::task::yield_now().await;
             }
-            running.store(false, Ordering::SeqCst);
         });
     }
 }
