@@ -7,7 +7,7 @@ mod write;
 use std::fmt;
 
 pub(crate) use parse::{Document, parse};
-pub(crate) use text::Text;
+pub use text::Text;
 pub(crate) use write::{Order, write, write_members};
 
 /// The deepest nesting that is read: as many arrays and objects may stand open at once.
@@ -105,17 +105,27 @@ impl std::error::Error for JsonError {}
 
 /// A JSON value as JavaScript holds it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
-    /// Always finite.
+    /// A number. It is finite.
     Number(f64),
+    /// A string.
     String(Text),
+    /// An array.
     Array(Vec<Value>),
+    /// An object.
     Object(Members),
 }
 
 impl Value {
+    /// Reads JSON as [`canonicalize`] does, within the same limits.
+    pub fn parse(raw: &[u8]) -> Result<Self, JsonError> {
+        parse(raw).map(|document| document.root)
+    }
+
     /// The string, unless it is something else or holds a lone surrogate.
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
@@ -143,7 +153,7 @@ impl Value {
 
 /// The members of an object, in canonical order, each key once.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Members(Vec<(Text, Value)>);
+pub struct Members(Vec<(Text, Value)>);
 
 impl Members {
     /// Orders members as they were read. Of equal keys the last one stays.
@@ -165,7 +175,8 @@ impl Members {
             .find_map(|(text, value)| (text.as_str() == Some(key)).then_some(value))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Text, Value)> {
+    /// The members, by key as RFC 8785 orders them.
+    pub fn iter(&self) -> impl Iterator<Item = &(Text, Value)> {
         self.0.iter()
     }
 }

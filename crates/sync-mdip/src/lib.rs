@@ -12,8 +12,6 @@ pub mod key;
 pub mod local;
 pub mod object;
 mod operation;
-#[cfg(feature = "simulate")]
-pub mod simulate;
 mod verify;
 
 pub use canonical::{JsonError, canonicalize};

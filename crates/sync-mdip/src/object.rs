@@ -3,18 +3,26 @@
 use sha2::{Digest as _, Sha256};
 use sync_core::Object;
 
-use crate::Invalid;
+use crate::canonical::{Order, parse, write};
+use crate::{Invalid, JsonError};
 
 /// CID version 1, content `json` (0x0200 as a varint), hash SHA2-256 of 32 bytes.
 const PREFIX: [u8; 5] = [0x01, 0x80, 0x04, 0x12, 0x20];
 
-/// The content id of `json` in base58btc.
+/// The content id of bytes that are in the form the deployed system hashes.
 pub(crate) fn cid(json: &[u8]) -> String {
-    cid_of_digest(&Sha256::digest(json))
+    content_id(&Sha256::digest(json).into())
 }
 
-/// The content id of the JSON whose SHA-256 is `digest`.
-pub(crate) fn cid_of_digest(digest: &[u8]) -> String {
+/// The digest in the content id of a JSON document: the SHA-256 of its canonical form, with keys in
+/// the order in which JavaScript lists them.
+pub fn content_digest(json: &[u8]) -> Result<[u8; 32], JsonError> {
+    let document = parse(json)?;
+    Ok(Sha256::digest(write(&document.root, Order::JavaScript)).into())
+}
+
+/// The content id with this digest, in base58btc: the suffix of the DID that a create makes.
+pub fn content_id(digest: &[u8; 32]) -> String {
     let mut bytes = PREFIX.to_vec();
     bytes.extend_from_slice(digest);
     format!("z{}", bs58::encode(bytes).into_string())

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use pollster::block_on;
 use serde_json::Value;
 use sync_hydrate::{Phase, Status};
-use sync_mdip::simulate::{Config, Gatekeeper, Log, generate};
+use sync_mdip_simulator::{Config, Gatekeeper, Log, generate};
 use sync_store::sqlite::{SqliteBackend, SqliteConfig, SqliteStore};
 use sync_store::{
     Backend, Durability, FeedCursor, FeedKind, Known, Limit, OpId, Operation, Payloads, SpaceName,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use pollster::block_on;
 use sync_hydrate::{HydrateConfig, Hydrator, Start};
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperSource};
-use sync_mdip::simulate::Gatekeeper;
+use sync_mdip_simulator::Gatekeeper;
 use sync_store::{
     AnyBackend, AnyStore, FeedCursor, Limit, Payloads, SpaceName, StateKey, SyncState, SyncStore,
 };

@@ -17,7 +17,7 @@ use sync_core::{
 };
 use sync_hydrate::{Advance, HydrateConfig, Hydrator, Progress, Start, Walk};
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperSource};
-use sync_mdip::simulate::Gatekeeper;
+use sync_mdip_simulator::Gatekeeper;
 use sync_memory::{MemoryBackend, MemoryConfig, MemoryStore};
 
 use upstream::upstream;

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use sync_mdip::simulate::{Config, Log, generate};
+use sync_mdip_simulator::{Config, Log, generate};
 
 /// A log, and what it comes to.
 pub(crate) struct Upstream {

@@ -2,10 +2,10 @@ use std::cmp::Ordering;
 
 /// A string of JavaScript: any sequence of 16-bit code units.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Text {
-    /// The rule: Unicode text.
+pub enum Text {
+    /// Unicode text.
     Unicode(String),
-    /// The exception: at least one surrogate stands alone.
+    /// UTF-16 code units of which at least one is a lone surrogate.
     Units(Vec<u16>),
 }
 

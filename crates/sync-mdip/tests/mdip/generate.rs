@@ -1,7 +1,7 @@
 //! Operations as clients make them, with real keys and real signatures.
 
 use serde_json::{Value, json};
-use sync_mdip::simulate::{self, Change, Config, Signer};
+use sync_mdip_simulator::{Change, Config, Signer};
 
 use crate::log::Entry;
 
@@ -35,7 +35,7 @@ pub(crate) fn agent(key: &Signer, registry: &str) -> String {
 
 /// The operations of a generated log, in the order in which they were accepted.
 pub(crate) fn log(seed: u64, operations: u32) -> Vec<Entry> {
-    simulate::generate(Config::new(seed, operations))
+    sync_mdip_simulator::generate(Config::new(seed, operations))
         .filter_map(|row| match row.change {
             Change::Accepted { did, event } => Some(Entry {
                 did,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sync_hydrate::Phase;
-use sync_mdip::simulate::{self, Config, Gatekeeper, Log};
+use sync_mdip_simulator::{Config, Gatekeeper, Log};
 
 use self::compare::Compared;
 use self::expected::Expected;
@@ -143,7 +143,7 @@ fn make(args: &Args, steps: &mut Steps) -> Result<(Log, Made)> {
     // No row tells which operations a reorganisation displaced: a snapshot from after it lacks
     // them, and the log has them, so that two stores filled in two ways would rightly differ.
     config.shares.reorganisations = 0;
-    let rows = simulate::generate(config);
+    let rows = sync_mdip_simulator::generate(config);
     let mut log = Log::from_rows(rows).map_err(|error| Failure::input(error.to_string()))?;
     let rows = log.newest();
     let checkpoint = rows * 3 / 5;

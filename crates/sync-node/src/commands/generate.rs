@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sync_mdip::simulate::{self, Capture, Config, Gatekeeper, Log, Row, Shares};
+use sync_mdip_simulator::{Capture, Config, Gatekeeper, Log, Row, Shares};
 
 use crate::failure::{Failure, Result};
 use crate::output::Output;
@@ -194,7 +194,7 @@ impl Args {
 
     /// The rows, with progress on standard error, and the position of the last one.
     fn rows(&self) -> (impl Iterator<Item = Row>, u64) {
-        let rows = simulate::generate(self.config());
+        let rows = sync_mdip_simulator::generate(self.config());
         let newest = rows.newest();
         let mut bar = Bar::new(LINES);
         let rows = rows.inspect(move |row| {
@@ -221,7 +221,7 @@ impl Args {
             newest: Some(newest),
             limit: usize::try_from(self.page_size).unwrap_or(usize::MAX),
         };
-        let pages = simulate::write_capture(rows, &capture, out)
+        let pages = sync_mdip_simulator::write_capture(rows, &capture, out)
             .map_err(|error| Failure::io(format!("writing to {file}"), error))?;
         Ok(Document {
             operations: self.operations,

@@ -5,7 +5,7 @@ use std::env;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sync_mdip::simulate::Log;
+use sync_mdip_simulator::Log;
 use sync_store::SyncOrder;
 use sync_store::postgres::tokio_postgres::{self, NoTls};
 use tokio::runtime::{Builder, Runtime};

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sync_mdip::simulate::Log;
+use sync_mdip_simulator::Log;
 
 use crate::node::Node;
 use crate::upstream::{gatekeeper, log};

@@ -1,7 +1,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use sync_mdip::simulate::Log;
+use sync_mdip_simulator::Log;
 
 use crate::node::Node;
 use crate::upstream::{Holds, capture, gatekeeper, holds, hydrate, interrupted, log, recorded};
@@ -62,7 +62,7 @@ fn a_recorded_gatekeeper_ends_the_same_from_its_log_and_from_its_snapshot() {
         let snapshot = node.path("snapshot.ndjson");
         let mut frozen = log.clone();
         frozen.snapshot_at(log.newest() / 2);
-        sync_mdip::simulate::write_snapshot(&frozen, 50, fs::File::create(&snapshot).unwrap())
+        sync_mdip_simulator::write_snapshot(&frozen, 50, fs::File::create(&snapshot).unwrap())
             .unwrap();
         let count = |flags: &[&str]| from_capture(&log, flags).rows();
         let (public, all) = (count(&[]), count(&["--include-local"]));

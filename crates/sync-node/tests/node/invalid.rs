@@ -1,7 +1,7 @@
 use std::fs;
 
 use serde_json::json;
-use sync_mdip::simulate::Change;
+use sync_mdip_simulator::Change;
 
 use crate::node::Node;
 use crate::upstream::{capture, hydrate, log};

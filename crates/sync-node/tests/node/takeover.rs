@@ -3,7 +3,7 @@ use std::path::Path;
 use pollster::block_on;
 use rusqlite::{Connection, params};
 use serde_json::json;
-use sync_mdip::simulate::{Log, respell};
+use sync_mdip_simulator::{Log, respell};
 use sync_store::{Object, Operation, SyncOrder, SyncStore};
 
 use crate::node::Node;

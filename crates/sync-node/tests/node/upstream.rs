@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use sync_mdip::simulate::{Capture, Config, Gatekeeper, Log, generate, write_capture};
+use sync_mdip_simulator::{Capture, Config, Gatekeeper, Log, generate, write_capture};
 
 use crate::node::{Node, Ran};
 

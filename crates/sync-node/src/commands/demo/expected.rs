@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
-use sync_mdip::simulate::{Change, Log};
 use sync_mdip::{Record, local};
+use sync_mdip_simulator::{Change, Log};
 use sync_store::OpId;
 
 use crate::failure::{Failure, Result};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sync_mdip::simulate::{Capture, Config, Log, generate, write_capture, write_snapshot};
+use sync_mdip_simulator::{Capture, Config, Log, generate, write_capture, write_snapshot};
 
 use crate::files::files;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{JsonError, Record};
+use sync_mdip::{JsonError, Record};
 
 /// A row of a change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,19 +93,19 @@ struct Signature<'a> {
 }
 
 /// What is known of an operation without reading it.
-pub(super) struct Known {
-    pub(super) hash: String,
-    pub(super) cid: String,
-    pub(super) previd: Option<String>,
+pub(crate) struct Known {
+    pub(crate) hash: String,
+    pub(crate) cid: String,
+    pub(crate) previd: Option<String>,
 }
 
 /// Where an event came from.
-pub(super) struct Origin<'a> {
-    pub(super) registry: &'a str,
-    pub(super) time: &'a str,
-    pub(super) ordinal: &'a str,
-    pub(super) did: &'a str,
-    pub(super) opid: Option<&'a str>,
+pub(crate) struct Origin<'a> {
+    pub(crate) registry: &'a str,
+    pub(crate) time: &'a str,
+    pub(crate) ordinal: &'a str,
+    pub(crate) did: &'a str,
+    pub(crate) opid: Option<&'a str>,
 }
 
 impl Event {
@@ -143,7 +143,7 @@ impl Event {
         Self::from_json(origin.write(operation).0)
     }
 
-    pub(super) fn known(origin: &Origin<'_>, operation: &str, known: Known) -> Self {
+    pub(crate) fn known(origin: &Origin<'_>, operation: &str, known: Known) -> Self {
         let (json, operation) = origin.write(operation);
         Self(Arc::new(Parts {
             json,
@@ -183,7 +183,7 @@ impl Event {
     }
 
     /// The event with its `opid`, where it has none.
-    pub(super) fn named(&self) -> Self {
+    pub(crate) fn named(&self) -> Self {
         let Parts {
             json,
             operation,
@@ -204,9 +204,9 @@ impl Event {
         }
     }
 
-    /// The event with its operation spelt otherwise, see [`respell`](super::respell()).
+    /// The event with its operation spelt otherwise, see [`respell`](crate::respell()).
     pub fn respelt(&self, random: &mut fastrand::Rng) -> Result<Self, JsonError> {
-        let operation = super::respell(self.operation(), random)?;
+        let operation = crate::respell(self.operation(), random)?;
         let mut json = self.0.json.clone();
         json.replace_range(self.0.operation.clone(), &operation);
         let start = self.0.operation.start;

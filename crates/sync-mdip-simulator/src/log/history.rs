@@ -1,6 +1,6 @@
 //! What the rows of a DID come to.
 
-use super::super::{Change, Event};
+use crate::{Change, Event};
 
 /// A DID with its rows.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::history::History;
 use super::{Frozen, Log, Unordered, suffix};
-use crate::simulate::{Change, Event, Row};
+use crate::{Change, Event, Row};
 
 /// Why recorded answers make no log.
 #[derive(Debug)]

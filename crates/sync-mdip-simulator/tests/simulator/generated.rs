@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 
 use serde_json::Value;
-use sync_mdip::simulate::{Change, Config, Log, Row, Shares, generate};
 use sync_mdip::{Kind, Record};
+use sync_mdip_simulator::{Change, Config, Log, Row, Shares, generate};
 
 fn rows(config: Config) -> Vec<Row> {
     generate(config).collect()

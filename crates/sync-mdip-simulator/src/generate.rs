@@ -9,8 +9,8 @@ use std::num::NonZero;
 
 use self::plan::{Plan, Step};
 use self::render::Renderer;
-use super::Row;
-use super::log::uuid;
+use crate::Row;
+use crate::log::uuid;
 
 /// The rows that are signed together, on all threads.
 const BLOCK: usize = 2048;
@@ -101,7 +101,7 @@ impl Default for Shares {
 /// Makes a log.
 ///
 /// ```
-/// use sync_mdip::simulate::{Change, Config, generate};
+/// use sync_mdip_simulator::{Change, Config, generate};
 /// use sync_mdip::to_operation;
 ///
 /// let rows = generate(Config::new(7, 20)).collect::<Vec<_>>();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tiny_http::{Method, Request, Server, StatusCode};
 
-use super::Log;
+use crate::Log;
 
 /// Requests answered at the same time.
 const WORKERS: usize = 4;
@@ -27,7 +27,7 @@ const BODY: u64 = 4 << 20;
 /// next call.
 ///
 /// ```no_run
-/// use sync_mdip::simulate::{Gatekeeper, Log};
+/// use sync_mdip_simulator::{Gatekeeper, Log};
 ///
 /// let gatekeeper = Gatekeeper::start(Log::new())?;
 /// let did = gatekeeper.change(|log| log.create("hyperswarm"));

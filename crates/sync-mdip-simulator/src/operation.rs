@@ -6,8 +6,7 @@ use k256::ecdsa::signature::hazmat::PrehashSigner as _;
 use k256::ecdsa::{Signature, SigningKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::canonical::{Order, canonicalize, parse, write};
-use crate::{Invalid, object};
+use sync_mdip::{Invalid, canonicalize, object};
 
 /// A secret key of secp256k1 that everybody can derive: good for tests, and for nothing else.
 #[derive(Clone)]
@@ -67,7 +66,7 @@ impl Signer {
             hex::encode(hash),
             hex::encode(signature.to_bytes()),
         );
-        let digest = cid_digest(&json)?;
+        let digest = object::content_digest(json.as_bytes())?;
         Ok(Signed { json, hash, digest })
     }
 }
@@ -82,60 +81,48 @@ impl Signed {
     /// The content id: of a create the suffix of its DID.
     #[must_use]
     pub fn cid(&self) -> String {
-        object::cid_of_digest(&self.digest)
+        object::content_id(&self.digest)
     }
 }
 
 /// The SHA-256 of the canonical form.
-pub(super) fn content_hash(content: &str) -> Result<[u8; 32], Invalid> {
+pub(crate) fn content_hash(content: &str) -> Result<[u8; 32], Invalid> {
     Ok(Sha256::digest(canonicalize(content.as_bytes())?).into())
 }
 
-/// The SHA-256 in an operation's content id. See [`Record::parse`](crate::Record::parse) for why
-/// index keys matter.
-fn cid_digest(json: &str) -> Result<[u8; 32], Invalid> {
-    let document = parse(json.as_bytes())?;
-    let order = if document.has_index_keys {
-        Order::JavaScript
-    } else {
-        Order::Canonical
-    };
-    Ok(Sha256::digest(write(&document.root, order)).into())
-}
-
 /// The prefix of every DID made here.
-pub(super) const DID: &str = "did:test:";
+pub(crate) const DID: &str = "did:test:";
 
-pub(super) fn agent_create(created: &str, registry: &str, jwk: &str) -> String {
+pub(crate) fn agent_create(created: &str, registry: &str, jwk: &str) -> String {
     format!(
         r#"{{"type":"create","created":"{created}","mdip":{{"version":1,"type":"agent","registry":"{registry}"}},"publicJwk":{jwk}}}"#
     )
 }
 
-pub(super) fn asset_create(created: &str, registry: &str, controller: &str, data: &str) -> String {
+pub(crate) fn asset_create(created: &str, registry: &str, controller: &str, data: &str) -> String {
     format!(
         r#"{{"type":"create","created":"{created}","mdip":{{"version":1,"type":"asset","registry":"{registry}"}},"controller":"{controller}","data":{data}}}"#
     )
 }
 
-pub(super) fn agent_update(did: &str, previd: &str, jwk: &str, data: &str) -> String {
+pub(crate) fn agent_update(did: &str, previd: &str, jwk: &str, data: &str) -> String {
     format!(
         r##"{{"type":"update","did":"{did}","previd":"{previd}","doc":{{"didDocument":{{"@context":["https://www.w3.org/ns/did/v1"],"id":"{did}","verificationMethod":[{{"id":"#key-1","controller":"{did}","type":"EcdsaSecp256k1VerificationKey2019","publicKeyJwk":{jwk}}}],"authentication":["#key-1"]}},"didDocumentData":{data}}}}}"##
     )
 }
 
-pub(super) fn asset_update(did: &str, previd: &str, controller: &str, data: &str) -> String {
+pub(crate) fn asset_update(did: &str, previd: &str, controller: &str, data: &str) -> String {
     format!(
         r#"{{"type":"update","did":"{did}","previd":"{previd}","doc":{{"didDocument":{{"@context":["https://www.w3.org/ns/did/v1"],"id":"{did}","controller":"{controller}"}},"didDocumentData":{data}}}}}"#
     )
 }
 
-pub(super) fn delete(did: &str, previd: &str) -> String {
+pub(crate) fn delete(did: &str, previd: &str) -> String {
     format!(r#"{{"type":"delete","did":"{did}","previd":"{previd}"}}"#)
 }
 
 /// Milliseconds since 1970 as `2024-02-01T00:00:18.995Z`.
-pub(super) fn date(milliseconds: u64) -> String {
+pub(crate) fn date(milliseconds: u64) -> String {
     let (days, clock) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
     // Years here begin in March, so that the leap day is the last day of its year; 719468 days lie
     // between 0000-03-01 and 1970-01-01.
@@ -166,7 +153,7 @@ mod tests {
             let milliseconds = random.u64(..10_000_000_000_000);
             let text = super::date(milliseconds);
             assert_eq!(
-                crate::key::parse_date(&text),
+                sync_mdip::key::parse_date(&text),
                 i64::try_from(milliseconds).ok(),
                 "{text}"
             );

@@ -1,7 +1,7 @@
 //! What a log says to requests, good and bad.
 
 use serde_json::{Value, json};
-use sync_mdip::simulate::{Change, Event, Log};
+use sync_mdip_simulator::{Change, Event, Log};
 
 fn ask(log: &Log, request: Value) -> Result<Value, String> {
     match log.export(request.to_string().as_bytes()) {
@@ -267,7 +267,7 @@ fn rows_of_anything_are_served_as_they_are() {
         answer.ends_with(&format!(r#""operations":[{raw},{expected}]}}"#)),
         "{answer}"
     );
-    let row = |seq| sync_mdip::simulate::Row {
+    let row = |seq| sync_mdip_simulator::Row {
         seq,
         change: Change::Raw {
             json: String::new(),

@@ -10,30 +10,30 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use self::history::{History, Subject};
-use super::{Change, Event, Row, Signer};
-use crate::{JsonError, object};
+use crate::{Change, Event, Row, Signer};
+use sync_mdip::{JsonError, object};
 
 pub use self::captured::CapturedError;
-pub(super) use self::export::write_changes;
+pub(crate) use self::export::write_changes;
 pub use self::request::{Refusal, Request};
 
 /// A change log in memory, and the state of its DIDs, which follows from the rows.
 ///
-/// It takes rows of any kind from anywhere: from [`generate()`](super::generate()), from a
+/// It takes rows of any kind from anywhere: from [`generate()`](crate::generate()), from a
 /// [capture](Self::from_captured), from a test ([`push`](Self::push)), or makes them itself
 /// ([`create`](Self::create) and its relatives). It answers the index export as the deployed
 /// Gatekeeper does ([`export`](Self::export)). A page of it takes time by the page's size, not by
 /// the log's.
 ///
 /// ```
-/// use sync_mdip::simulate::Log;
+/// use sync_mdip_simulator::Log;
 ///
 /// let mut log = Log::new();
 /// let did = log.create("hyperswarm");
 /// log.update(&did);
 /// let answer = log.export(br#"{"mode":"changes","cursor":"1","includeOperations":true}"#)?;
 /// assert!(answer.contains(r#""cursor":"2","checkpointCursor":"2","hasMore":false"#));
-/// # Ok::<(), sync_mdip::simulate::Refusal>(())
+/// # Ok::<(), sync_mdip_simulator::Refusal>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -211,7 +211,7 @@ impl Log {
         self.frozen = None;
     }
 
-    /// Spells every operation otherwise, see [`respell`](super::respell()). Hashes and content ids
+    /// Spells every operation otherwise, see [`respell`](crate::respell()). Hashes and content ids
     /// stay the same.
     pub fn respell(&mut self, seed: u64) -> Result<(), JsonError> {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -330,7 +330,7 @@ fn suffix(did: &str) -> String {
 }
 
 /// A UUID of version 4.
-pub(super) fn uuid(random: &mut fastrand::Rng) -> String {
+pub(crate) fn uuid(random: &mut fastrand::Rng) -> String {
     let [a, b, c, d] = [32, 16, 16, 48].map(|bits| random.u64(..1 << bits));
     let (version, variant) = (random.u16(..1 << 12) | 0x4000, c >> 2 | 0x8000);
     format!("{a:08x}-{b:04x}-{version:04x}-{variant:04x}-{d:012x}")

@@ -7,14 +7,14 @@
 )]
 
 mod captured;
-#[path = "../mdip/capture/files.rs"]
+#[path = "../../../sync-mdip/tests/mdip/capture/files.rs"]
 mod files;
 mod gatekeeper;
 mod generated;
 mod requests;
 mod respelt;
 
-use sync_mdip::simulate::{Change, Row};
+use sync_mdip_simulator::{Change, Row};
 
 /// The operations of a log's rows, with their positions.
 fn operations(rows: &[Row]) -> Vec<(u64, String)> {

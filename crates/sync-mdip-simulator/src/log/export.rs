@@ -7,7 +7,7 @@ use std::ops::Bound;
 use super::history::History;
 use super::request::{Refusal, Request, position};
 use super::{Log, suffix};
-use crate::simulate::{Change, Row};
+use crate::{Change, Row};
 
 impl Log {
     /// Answers a request of the index export: the response body, or why the request is refused.
@@ -34,7 +34,7 @@ impl Log {
     }
 
     /// A page of the snapshot, and where the next one begins if there is one.
-    pub(in crate::simulate) fn snapshot_page(
+    pub(crate) fn snapshot_page(
         &self,
         after: Option<&(String, String)>,
         limit: usize,
@@ -124,13 +124,7 @@ impl Log {
 }
 
 /// A page of changes without histories and blocks. `newest` is the checkpoint.
-pub(in crate::simulate) fn write_changes(
-    epoch: &str,
-    page: &[Row],
-    newest: u64,
-    more: bool,
-    out: &mut String,
-) {
+pub(crate) fn write_changes(epoch: &str, page: &[Row], newest: u64, more: bool, out: &mut String) {
     let cursor = page.last().map(|row| row.seq.to_string());
     let newest = newest.to_string();
     out.push_str(&head("changes", epoch, cursor.as_deref(), &newest, more));

@@ -1,7 +1,7 @@
 //! The same operations in other bytes.
 
-use sync_mdip::simulate::{Change, Config, Log, generate, respell};
 use sync_mdip::{canonicalize, to_operation};
+use sync_mdip_simulator::{Change, Config, Log, generate, respell};
 
 #[test]
 fn a_respelt_value_has_other_bytes_and_the_same_canonical_form() {

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::Row;
-use super::log::{Log, write_changes};
+use crate::Row;
+use crate::log::{Log, write_changes};
 
 /// How a log is written as a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]

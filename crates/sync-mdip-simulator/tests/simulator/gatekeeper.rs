@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sync_mdip::simulate::{Config, Gatekeeper, Log, Reply, generate};
+use sync_mdip_simulator::{Config, Gatekeeper, Log, Reply, generate};
 use ureq::Agent;
 
 fn agent() -> Agent {

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::JsonError;
-use crate::canonical::{Text, Value, parse};
+use sync_mdip::JsonError;
+use sync_mdip::canonical::{Text, Value};
 
 /// Writes `json` with the keys of every object shuffled, numbers and strings spelt otherwise, and
 /// white space, so that JavaScript reads the same value and its
-/// [canonical form](crate::canonicalize) is the same.
+/// [canonical form](sync_mdip::canonicalize) is the same.
 pub fn respell(json: &str, random: &mut fastrand::Rng) -> Result<String, JsonError> {
     let mut out = String::with_capacity(2 * json.len());
-    spell(&parse(json.as_bytes())?.root, random, &mut out);
+    spell(&Value::parse(json.as_bytes())?, random, &mut out);
     Ok(out)
 }
 

@@ -1,6 +1,6 @@
 //! What generated operations say.
 
-use super::super::operation::date;
+use crate::operation::date;
 
 /// 2024-02-01, in milliseconds.
 const BEGINNING: u64 = 1_706_745_600_000;

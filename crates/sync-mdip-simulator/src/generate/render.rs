@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::operation::{self, DID, Signed, Signer, content_hash};
-use super::super::row::{Known, Origin};
-use super::super::{Change, Event};
 use super::content::Draw;
 use super::plan::{DidId, Kind, MarkId, Plan, Step};
-use crate::{Invalid, object};
+use crate::operation::{self, DID, Signed, Signer, content_hash};
+use crate::row::{Known, Origin};
+use crate::{Change, Event};
+use sync_mdip::{Invalid, object};
 
 type Digest = [u8; 32];
 
@@ -186,7 +186,7 @@ impl<'a> Family<'a> {
         )?;
         self.made.digests.insert(mark, digest);
         let did = self.did_of(mark);
-        let cid = object::cid_of_digest(&digest);
+        let cid = object::content_id(&digest);
         let mut draw = self.draw(mark);
         let (registry, ordinal, named) = draw.place();
         let origin = Origin {
@@ -273,7 +273,7 @@ impl<'a> Family<'a> {
     fn cid(&self, mark: MarkId) -> String {
         let here = self.made.digests.get(&mark);
         let digest = here.or_else(|| self.renderer.digests.get(mark as usize));
-        object::cid_of_digest(digest.map_or(&[], |digest| &digest[..]))
+        object::content_id(digest.unwrap_or(&[0; 32]))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Rows that a test asks for one by one.
 
 use super::{History, Log};
-use crate::simulate::operation::{
+use crate::operation::{
     DID, Signed, Signer, agent_create, agent_update, asset_create, asset_update, date, delete,
 };
-use crate::simulate::row::{Known, Origin};
-use crate::simulate::{Change, Event};
+use crate::row::{Known, Origin};
+use crate::{Change, Event};
 
 /// The keys of a log derive from it.
 const SEED: u64 = 0x5ee_d0f0;
@@ -123,7 +123,7 @@ impl Log {
         let key = self.signers.get(did)?.clone();
         let previd = self.history(did).get(before)?.cid()?.to_owned();
         let create = self.history(did).first()?.operation();
-        let record = crate::Record::parse(create.as_bytes()).ok()?;
+        let record = sync_mdip::Record::parse(create.as_bytes()).ok()?;
         let controller = record.controller();
         let by = controller.unwrap_or(did).to_owned();
         let data = format!(r#"{{"made":{}}}"#, self.made);
