@@ -6,7 +6,7 @@ use sync_core::{
     ErrorKind, FeedCursor, FeedEntry, FeedKind, Limit, Payloads, Result, Stats, SyncStore,
     SyncStoreExt, TimeKey, TimeRange,
 };
-use sync_reconcile::{Index, View};
+use sync_reconcile::{Index, IndexBuilder, View};
 
 /// Keys, or entries of the feed, that are read at once.
 const PAGE: Limit = Limit::rows(10_000);
@@ -132,7 +132,7 @@ impl<S: SyncStore> IndexKeeper<S> {
         for _ in 0..ATTEMPTS {
             // The end of the feed first: what is written behind the walk is found there.
             let stats = self.store.stats().await?;
-            let index = self.walk().await?;
+            let index = self.read_keys().await?;
             self.loads += 1;
             self.index = index;
             self.cursor = end_of(&stats, FeedCursor::Beginning);
@@ -144,16 +144,18 @@ impl<S: SyncStore> IndexKeeper<S> {
         Err(moving("load"))
     }
 
-    async fn walk(&self) -> Result<Index> {
-        let mut index = Index::new();
+    async fn read_keys(&self) -> Result<Index> {
+        let mut builder = IndexBuilder::new();
         let pages = self.store.stream_keys(TimeRange::ALL, None, PAGE);
         pin_mut!(pages);
         while let Some(keys) = pages.try_next().await? {
-            for key in keys {
-                index.insert(key);
-            }
+            builder.extend(keys).map_err(|unsorted| {
+                sync_core::Error::new(ErrorKind::Corrupt)
+                    .with_message("the store's keys are not in ascending order")
+                    .with_source(unsorted)
+            })?;
         }
-        Ok(index)
+        Ok(builder.finish())
     }
 
     async fn follow(&mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 use sync_core::TimeKey;
 
 use crate::node::Node;
-use crate::{ErrorKind, Result, View};
+use crate::{IndexBuilder, Result, View};
 
 /// A set of keys in the order of (ts, id), with counts and sums of ids on the way to each.
 ///
@@ -27,41 +27,29 @@ impl Index {
     /// The set of keys that come in strictly ascending order, as `scan_keys` of a store returns them.
     /// O(n).
     ///
-    /// Fails with [`ErrorKind::Unsorted`] at the first key that is not above the one before it.
+    /// Fails with [`Unsorted`](crate::ErrorKind::Unsorted) at the first key that is not above the one
+    /// before it.
     pub fn from_sorted(keys: impl IntoIterator<Item = TimeKey>) -> Result<Self> {
         Self::try_from_sorted(keys.into_iter().map(Ok))
     }
 
     /// The set of keys that come in strictly ascending order from something that may fail. O(n).
     ///
-    /// Fails with the first error of the source, or with [`ErrorKind::Unsorted`] at the first key that
-    /// is not above the one before it.
+    /// Fails with the first error of the source, or with [`Unsorted`](crate::ErrorKind::Unsorted) at the
+    /// first key that is not above the one before it.
     pub fn try_from_sorted<E: From<crate::Error>>(
         keys: impl IntoIterator<Item = Result<TimeKey, E>>,
     ) -> Result<Self, E> {
-        let mut failed = None;
-        let mut last: Option<TimeKey> = None;
-        let mut len = 0;
-        let sorted = keys.into_iter().map_while(|key| match key {
-            Ok(key) if last.is_some_and(|last| last >= key) => {
-                failed = Some(crate::Error::new(ErrorKind::Unsorted { index: len }).into());
-                None
-            }
-            Ok(key) => {
-                last = Some(key);
-                len += 1;
-                Some(key)
-            }
-            Err(error) => {
-                failed = Some(error);
-                None
-            }
-        });
-        let root = Node::build(sorted.fuse());
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(Self { root, len }),
+        let mut builder = IndexBuilder::new();
+        for key in keys {
+            builder.push(key?)?;
         }
+        Ok(builder.finish())
+    }
+
+    /// A tree of `len` keys.
+    pub(crate) const fn over(root: Node, len: usize) -> Self {
+        Self { root, len }
     }
 
     /// The number of keys.

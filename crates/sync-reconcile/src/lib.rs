@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod aggregate;
+mod builder;
 mod cursor;
 mod difference;
 mod error;
@@ -15,6 +16,7 @@ mod view;
 pub mod wire;
 
 pub use aggregate::{Aggregate, Fingerprint};
+pub use builder::IndexBuilder;
 pub use error::{Error, ErrorKind, Limit, Result};
 pub use index::Index;
 pub use initiator::{Initiator, Round};

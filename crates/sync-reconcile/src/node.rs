@@ -11,7 +11,7 @@ use sync_core::TimeKey;
 use crate::Aggregate;
 
 /// The most keys in a leaf.
-const LEAF: usize = 32;
+pub(crate) const LEAF: usize = 32;
 /// The most children of an inner node.
 const FANOUT: usize = 32;
 
@@ -37,16 +37,12 @@ impl Node {
         Self::Leaf(Arc::from([]))
     }
 
-    /// The tree over strictly ascending keys, full but for the last nodes of each level.
-    pub(crate) fn build(keys: impl Iterator<Item = TimeKey>) -> Self {
-        let mut keys = keys.peekable();
-        let mut level = Vec::new();
-        let mut leaf = Vec::with_capacity(LEAF);
-        while keys.peek().is_some() {
-            leaf.extend(keys.by_ref().take(LEAF));
-            level.push(Self::Leaf(Arc::from(leaf.as_slice())));
-            leaf.clear();
-        }
+    pub(crate) fn leaf(keys: &[TimeKey]) -> Self {
+        Self::Leaf(Arc::from(keys))
+    }
+
+    /// The tree over leaves in ascending order. The nodes of a level are filled equally.
+    pub(crate) fn above(mut level: Vec<Self>) -> Self {
         while level.len() > 1 {
             let size = level.len().div_ceil(level.len().div_ceil(FANOUT));
             let mut parents = Vec::with_capacity(level.len().div_ceil(size));

@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds as _};
 use sync_core::{OpId, TimeKey, TimeRange, Ts};
 
 use super::*;
-use crate::Aggregate;
+use crate::{Aggregate, ErrorKind};
 
 fn key(ts: u64, id: u64) -> TimeKey {
     let mut bytes = [0; 32];
@@ -121,6 +121,57 @@ fn an_index_of_sorted_keys_is_the_one_that_inserts_make() {
         assert!(grown.snapshot().iter().eq(built.snapshot().iter()));
         assert_eq!(grown.snapshot().aggregate(), built.snapshot().aggregate());
     }
+}
+
+#[test]
+fn an_index_built_page_by_page_answers_and_changes_as_one_that_inserts_make() {
+    let mut rng = fastrand::Rng::with_seed(8);
+    for len in [0, 1, 31, 32, 33, 1_024, 1_025, 5_000] {
+        let mut list: BTreeSet<_> = (0..len).map(|_| random_key(&mut rng, 1_000)).collect();
+        let mut builder = IndexBuilder::new();
+        let mut grown = Index::new();
+        let keys: Vec<_> = list.iter().copied().collect();
+        for page in keys.chunks(rng.usize(1..500)) {
+            builder.extend(page.iter().copied()).unwrap();
+            for key in page {
+                assert!(grown.insert(*key));
+            }
+        }
+        let mut built = builder.finish();
+        built.root.check();
+        assert_shows(&built.snapshot(), &keys, &mut rng);
+        for _ in 0..2_000 {
+            let key = random_key(&mut rng, 1_000);
+            if rng.bool() {
+                let new = list.insert(key);
+                assert_eq!((built.insert(key), grown.insert(key)), (new, new));
+            } else {
+                let nearest = list.range(key..).next().copied().unwrap_or(key);
+                let was_there = list.remove(&nearest);
+                let removed = (built.remove(&nearest), grown.remove(&nearest));
+                assert_eq!(removed, (was_there, was_there));
+            }
+        }
+        built.root.check();
+        assert_eq!(built.snapshot().aggregate(), grown.snapshot().aggregate());
+        let keys: Vec<_> = list.iter().copied().collect();
+        assert_shows(&built.snapshot(), &keys, &mut rng);
+    }
+}
+
+#[test]
+fn a_builder_leaves_out_what_it_refuses() {
+    let mut builder = IndexBuilder::new();
+    builder.extend((1..=32).map(|n| key(n, 1))).unwrap();
+    for refused in [key(32, 1), key(5, 1)] {
+        let error = builder.push(refused).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsorted { index: 32 });
+    }
+    builder.push(key(33, 1)).unwrap();
+    let index = builder.finish();
+    index.root.check();
+    let expected = (1..=33).map(|n| key(n, 1));
+    assert!(index.snapshot().iter().eq(expected));
 }
 
 #[test]
