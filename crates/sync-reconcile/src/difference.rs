@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use sync_core::OpId;
 
 use crate::Aggregate;
-use crate::hash::IdHash;
 use crate::turn::Keys;
 use crate::wire::Bound;
 
@@ -24,26 +24,28 @@ pub(crate) struct Difference {
     compared: BTreeMap<Bound, Bound>,
     /// What of `have` and `need` was looked at so far because a range was compared again.
     reported: [Reported; 2],
-    hash: IdHash,
+    /// A peer chooses the ids, but sees neither the seeds, which are new for each session, nor a hash,
+    /// so it cannot prepare ids that collide. The standard hasher costs more for each id compared.
+    hash: RandomState,
 }
 
 /// The first so many ids of a list.
 #[derive(Debug)]
 struct Reported {
-    ids: HashSet<OpId, IdHash>,
+    ids: HashSet<OpId, RandomState>,
     count: usize,
 }
 
 impl Difference {
     pub(crate) fn new(ours: Aggregate) -> Self {
-        let hash = IdHash::new();
+        let hash = RandomState::default();
         Self {
             have: Vec::new(),
             need: Vec::new(),
             theirs: ours,
             compared: BTreeMap::new(),
             reported: [(); 2].map(|()| Reported {
-                ids: HashSet::with_hasher(hash),
+                ids: HashSet::with_hasher(hash.clone()),
                 count: 0,
             }),
             hash,
@@ -109,7 +111,7 @@ impl Difference {
     /// With a table of the shorter list.
     fn compare_many(&mut self, ours: Keys<'_>, theirs: &[[u8; 32]]) {
         if ours.len() <= theirs.len() {
-            let mut table = HashMap::with_capacity_and_hasher(ours.len(), self.hash);
+            let mut table = HashMap::with_capacity_and_hasher(ours.len(), self.hash.clone());
             let mut order = Vec::with_capacity(ours.len());
             ours.for_each(|key| {
                 table.insert(key.id, false);
@@ -125,7 +127,7 @@ impl Difference {
             self.have.append(&mut order);
         } else {
             let ids = theirs.iter().map(|id| (OpId::new(*id), false));
-            let mut table = HashMap::with_capacity_and_hasher(theirs.len(), self.hash);
+            let mut table = HashMap::with_capacity_and_hasher(theirs.len(), self.hash.clone());
             table.extend(ids);
             ours.for_each(|key| match table.get_mut(&key.id) {
                 Some(matched) => *matched = true,

@@ -5,7 +5,6 @@ mod builder;
 mod cursor;
 mod difference;
 mod error;
-mod hash;
 mod index;
 mod initiator;
 mod node;
