@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
-use sha2::block_api::compress256;
+use sha2::{Digest as _, Sha256};
 use sync_core::OpId;
 
 use crate::wire;
@@ -29,20 +29,6 @@ pub struct Fingerprint([u8; Self::BYTES]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum([u64; 4]);
 
-const SHA256_BLOCK: usize = 64;
-
-/// The state that SHA-256 begins with (FIPS 180-4, 5.3.3).
-const SHA256_START: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
-
 impl Aggregate {
     /// The aggregate of no key.
     pub const EMPTY: Self = Self {
@@ -67,24 +53,14 @@ impl Aggregate {
 
     /// What negentropy compares: SHA-256 over the sum and the count, cut to 16 bytes.
     pub fn fingerprint(&self) -> Fingerprint {
-        // One block holds the sum, the count, and the end that SHA-256 gives a message.
         let (digits, len) = wire::varint(self.count as u64);
-        let mut message = [0; SHA256_BLOCK];
-        let [.., high, low] = &mut message;
-        let bits = (32 + len) * 8;
-        [*high, *low] = [(bits >> 8).to_le_bytes()[0], bits.to_le_bytes()[0]];
-        let count_and_end = digits.into_iter().take(len).chain([0x80]);
-        for (place, byte) in message
-            .iter_mut()
-            .zip(self.sum_bytes().into_iter().chain(count_and_end))
-        {
-            *place = byte;
-        }
-        let mut state = SHA256_START;
-        compress256(&mut state, &[message]);
+        let mut hash = Sha256::new();
+        hash.update(self.sum_bytes());
+        hash.update(digits.get(..len).unwrap_or_default());
+        let hash = hash.finalize();
         let mut bytes = [0; Fingerprint::BYTES];
-        for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(state) {
-            *place = word.to_be_bytes();
+        for (place, byte) in bytes.iter_mut().zip(hash) {
+            *place = byte;
         }
         Fingerprint(bytes)
     }
@@ -216,8 +192,6 @@ impl Sum {
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
 
     fn id(low: u8, high: u8) -> OpId {
