@@ -104,15 +104,19 @@ impl Model {
         &self.state
     }
 
-    /// Raises the floor and drops the tombstones at or below it.
+    /// Raises the floor and drops the tombstones at or below it, except those of an operator that
+    /// were not lifted.
     pub fn prune(&mut self, up_to: Seq) -> Pruned {
         self.floor = self.floor.max(up_to.value().min(self.head));
-        let kept = self.tombstones.split_off(&seq(self.floor + 1));
-        let gone = std::mem::replace(&mut self.tombstones, kept);
-        for (seq, tombstone) in &gone {
-            if self.newest_tombstone.get(&tombstone.id) == Some(seq) {
-                self.newest_tombstone.remove(&tombstone.id);
-            }
+        let below = self.tombstones.range(..=seq(self.floor));
+        let gone: Vec<Seq> = below
+            .filter(|(_, tombstone)| {
+                tombstone.lifted || tombstone.reason != TombstoneReason::Operator
+            })
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in &gone {
+            self.forget_tombstone(*seq);
         }
         Pruned {
             floor: seq(self.floor),
@@ -136,6 +140,21 @@ impl Model {
     /// Names the history, as a store does that takes its epoch from elsewhere.
     pub fn set_epoch(&mut self, epoch: Epoch) {
         self.epoch = Some(epoch);
+    }
+
+    /// Drops the tombstone at `seq` and leaves the floor where it is, which no store may do.
+    pub fn forget_tombstone(&mut self, seq: Seq) {
+        if let Some(tombstone) = self.tombstones.remove(&seq)
+            && self.newest_tombstone.get(&tombstone.id) == Some(&seq)
+        {
+            self.newest_tombstone.remove(&tombstone.id);
+        }
+    }
+
+    /// Puts a tombstone back that was dropped, which no store may do.
+    pub fn put_tombstone(&mut self, seq: Seq, tombstone: Tombstone) {
+        self.newest_tombstone.entry(tombstone.id).or_insert(seq);
+        self.tombstones.insert(seq, tombstone);
     }
 
     /// Drops every tombstone and leaves the floor where it is, which no store may do.

@@ -28,7 +28,7 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A page's preconditions do not hold. Nothing was written.
+    /// A page's preconditions do not hold: every key that mismatches, once. Nothing was written.
     Conflict(Vec<Mismatch>),
     /// A limit of [`limits`](crate::limits) is exceeded. Nothing was written.
     TooLarge(TooLarge),

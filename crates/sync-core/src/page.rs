@@ -113,8 +113,8 @@ pub enum TombstoneReason {
     Removed,
     /// Its source refused it.
     Rejected,
-    /// An operator decided so. No page brings it back until an operator lifts it, or a prune drops
-    /// it.
+    /// An operator decided so. No page brings it back until a page [lifts](Page::lift) it or resets
+    /// the space: a [prune](crate::SyncStore::prune) spares it.
     Operator,
 }
 
@@ -212,8 +212,8 @@ impl Page {
         self
     }
 
-    /// Takes back the veto of the tombstone that stands for `id`: the id reads as unknown again,
-    /// and anyone may bring it. The tombstone's feed entry stays until it is pruned.
+    /// Takes back the veto of the tombstone of `id`: the id reads as unknown again, and any page
+    /// may bring it. The tombstone's feed entry stays until it is pruned.
     pub fn lift(mut self, id: OpId) -> Self {
         self.lifts.push(id);
         self

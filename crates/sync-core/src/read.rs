@@ -282,7 +282,8 @@ pub struct Stats {
     pub tombstones: u64,
     /// The newest seq; 0 before the first.
     pub head: Seq,
-    /// The seq up to which tombstones were pruned.
+    /// The seq up to which tombstones were pruned, except those that a
+    /// [prune](crate::SyncStore::prune) spares.
     pub floor: Seq,
 }
 
@@ -291,7 +292,7 @@ pub struct Stats {
 pub struct Pruned {
     /// The floor now.
     pub floor: Seq,
-    /// Tombstones dropped by this call.
+    /// Tombstones dropped by this call. Those it spared are not counted.
     pub dropped: u64,
 }
 

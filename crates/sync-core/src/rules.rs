@@ -69,6 +69,13 @@ impl From<&crate::Page> for Policy {
     }
 }
 
+/// Whether a prune leaves this tombstone: an operator's, until it is lifted.
+///
+/// No page passes such a tombstone, so it is the newest one of its id and the id has no row.
+pub fn outlives_prune(reason: TombstoneReason, lifted: bool) -> bool {
+    reason == TombstoneReason::Operator && !lifted
+}
+
 /// The outcome of a lift.
 pub fn lift<Row>(state: &IdState<Row>) -> LiftOutcome {
     match state {

@@ -47,9 +47,10 @@ pub trait SyncStore: SyncState + 'static {
 
     /// Applies a page: all of it or nothing. The only write of rows, tombstones and state.
     ///
-    /// - Preconditions compare state with expected values as they were before the page. On any
-    ///   mismatch nothing is written and [`Conflict`](crate::ErrorKind::Conflict) names every
-    ///   mismatching key with the value found.
+    /// - Preconditions compare state with expected values as they were before the page. Two of one
+    ///   key are both checked. On any mismatch nothing is written and
+    ///   [`Conflict`](crate::ErrorKind::Conflict) names every mismatching key once, with the value
+    ///   found.
     /// - A reset begins a new epoch: rows, tombstones and state from before are gone at once, in
     ///   O(1), and swept in bounded pieces later. Seqs go on.
     /// - Lifts, deletes, upserts and backfills follow [`rules`](crate::rules), list after list,
@@ -113,7 +114,7 @@ pub trait SyncStore: SyncState + 'static {
     /// Live rows and all tombstones by seq.
     ///
     /// - An insert's entry goes when its row goes; a delete's stays until it is pruned, also after
-    ///   a revive. Applying the entries in order to a set of (ts, id), from any cursor, gives the
+    ///   a revive. The tombstones that a [prune](Self::prune) spares are shown below the floor too. Applying the entries in order to a set of (ts, id), from any cursor, gives the
     ///   rows.
     /// - A reader that has seen seq n never later finds an entry with a smaller one.
     /// - [`FeedCursor::Beginning`] is always accepted. Any other cursor is refused with
@@ -143,10 +144,15 @@ pub trait SyncStore: SyncState + 'static {
     /// - A space that does not exist has no epoch and zeroes.
     fn stats(&self) -> impl Future<Output = Result<Stats>> + Send;
 
-    /// Raises the floor to `up_to`, or to the head where that is lower, then drops tombstones at
-    /// or below it in bounded pieces.
+    /// Raises the floor to `up_to`, or to the head where that is lower, then drops the tombstones
+    /// at or below it in bounded pieces, except those of an operator.
     ///
     /// - The floor is raised first, in a transaction of its own, and never lowered.
+    /// - A tombstone with the reason [`Operator`](crate::TombstoneReason::Operator) that was not
+    ///   lifted is spared: its id stays refused, and the feed goes on showing it. Once it is
+    ///   lifted, the next prune drops it.
+    /// - [`Pruned::dropped`] counts what was dropped, not what was spared.
+    /// - A prune reads each tombstone at or below the floor once, spared or not.
     /// - A prune that was interrupted is finished by the next one.
     fn prune(&self, up_to: Seq) -> impl Future<Output = Result<Pruned>> + Send;
 

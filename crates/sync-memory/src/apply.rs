@@ -67,17 +67,19 @@ pub(crate) fn apply(space: &mut Space, page: Page, boundaries: &Boundaries) -> R
     })
 }
 
+/// Names every key that does not hold what a precondition expects, once.
 fn check_preconditions(space: &Space, preconditions: &[Precondition]) -> Result<()> {
-    let mismatches: Vec<Mismatch> = preconditions
-        .iter()
-        .filter_map(|precondition| {
-            let found = space.state.get(&precondition.key);
-            (found != precondition.expected.as_ref()).then(|| Mismatch {
-                key: precondition.key.clone(),
+    let mut mismatches: Vec<Mismatch> = Vec::new();
+    for Precondition { key, expected } in preconditions {
+        let found = space.state.get(key);
+        let named = mismatches.iter().any(|mismatch| mismatch.key == *key);
+        if found != expected.as_ref() && !named {
+            mismatches.push(Mismatch {
+                key: key.clone(),
                 found: found.cloned(),
-            })
-        })
-        .collect();
+            });
+        }
+    }
     if mismatches.is_empty() {
         Ok(())
     } else {

@@ -190,14 +190,20 @@ impl Space {
         }
     }
 
-    /// Drops the tombstones at or below the floor. How many.
+    /// Drops the tombstones at or below the floor, except an operator's that were not lifted.
+    /// How many.
     pub(crate) fn drop_pruned(&mut self) -> u64 {
         let pruned: Vec<(Seq, OpId)> = self
             .log
             .range(..=self.floor)
             .filter_map(|(seq, entry)| match entry {
+                Entry::Tombstone(Tombstone {
+                    reason: TombstoneReason::Operator,
+                    lifted: false,
+                    ..
+                })
+                | Entry::Live(_) => None,
                 Entry::Tombstone(tombstone) => Some((*seq, tombstone.id)),
-                Entry::Live(_) => None,
             })
             .collect();
         for (seq, id) in &pruned {

@@ -326,17 +326,18 @@ impl SyncStore for MongoStore {
                 dropped: 0,
             });
         };
-        let mut dropped = 0;
+        let (mut dropped, mut after) = (0, Seq::ZERO);
         loop {
             // Each piece queues anew: the pages that wait go first.
             let piece = self
-                .write("prune", |inner, name| {
-                    Box::pin(sweep::prune_piece(&inner.database, name))
+                .write("prune", move |inner, name| {
+                    Box::pin(sweep::prune_piece(&inner.database, name, after))
                 })
                 .await?;
-            dropped += piece;
-            if piece < sweep::PIECE as u64 {
-                return Ok(Pruned { floor, dropped });
+            dropped += piece.dropped;
+            match piece.next {
+                Some(last) => after = last,
+                None => return Ok(Pruned { floor, dropped }),
             }
         }
     }

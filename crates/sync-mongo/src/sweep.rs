@@ -5,11 +5,12 @@ use std::sync::Arc;
 use mongodb::bson::raw::{RawArrayBuf, RawBson, RawDocument, RawDocumentBuf, cstr};
 use mongodb::bson::rawdoc;
 use sync_core::plan::Counters;
-use sync_core::{Error, ErrorKind, Result, Seq, SpaceName, Swept};
+use sync_core::{Error, ErrorKind, Result, Seq, SpaceName, Swept, rules};
 
 use crate::database::{Database, majority};
 use crate::documents::{
-    OperationKey, TombstoneKey, after_state_keys, count, number, state_key, unreadable, wrong,
+    Fields, OperationKey, TombstoneKey, after_state_keys, count, number, state_key, unreadable,
+    wrong,
 };
 use crate::error::named;
 use crate::patience::Patience;
@@ -168,55 +169,88 @@ async fn raise(
     Ok((Some(floor), rises))
 }
 
-/// Drops tombstones at or below the floor: one transaction of at most [`PIECE`], and how many.
-pub(crate) async fn prune_piece(database: &Database, name: &SpaceName) -> Result<u64> {
+/// What one transaction of a prune did.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece {
+    pub(crate) dropped: u64,
+    /// The last seq it looked at, where more may follow.
+    pub(crate) next: Option<Seq>,
+}
+
+impl Piece {
+    const NOTHING: Self = Self {
+        dropped: 0,
+        next: None,
+    };
+}
+
+/// Looks at the next [`PIECE`] tombstones after the seq `after` and at or below the floor, in one
+/// transaction, and drops all but those that a prune spares.
+///
+/// A piece goes on where the one before it ended, so that spared tombstones are read once.
+pub(crate) async fn prune_piece(
+    database: &Database,
+    name: &SpaceName,
+    after: Seq,
+) -> Result<Piece> {
     let mut patience = Patience::new(database);
     loop {
         let mut transaction = Transaction::begin(database, "prune").await?;
-        let written = drop_piece(&mut transaction, name).await;
+        let written = drop_after(&mut transaction, name, after).await;
         let locked = transaction.locked;
         let ended = match written {
-            Ok(dropped) if dropped > 0 => transaction.commit().await.map(|()| dropped),
+            Ok(piece) if piece.dropped > 0 => transaction.commit().await.map(|()| piece),
             other => {
                 transaction.abort().await;
                 other
             }
         };
         match ended {
-            Ok(dropped) => return Ok(dropped),
+            Ok(piece) => return Ok(piece),
             Err(error) => patience.after(named("prune")(error), locked).await?,
         }
     }
 }
 
-async fn drop_piece(transaction: &mut Transaction<'_>, name: &SpaceName) -> Result<u64> {
+async fn drop_after(
+    transaction: &mut Transaction<'_>,
+    name: &SpaceName,
+    after: Seq,
+) -> Result<Piece> {
     let Some(mut space) = Space::lock(transaction, name).await? else {
-        return Ok(0);
+        return Ok(Piece::NOTHING);
     };
     if space.counters.tombstones == 0 {
-        return Ok(0);
+        return Ok(Piece::NOTHING);
     }
     let tombstones = transaction.database.collections.tombstones.clone();
-    let first = TombstoneKey::new(space.incarnation, Seq::ZERO);
+    let first = TombstoneKey::new(space.incarnation, after);
     let last = TombstoneKey::new(space.incarnation, space.floor);
     let mut command = rawdoc! {
         "find": tombstones.as_str(),
-        "filter": { "_id": { "$gte": first.binary(), "$lte": last.binary() } },
-        "projection": { "_id": 1 },
+        "filter": { "_id": { "$gt": first.binary(), "$lte": last.binary() } },
+        "projection": { "_id": 1, "seq": 1, "reason": 1, "lifted": 1 },
         "sort": { "_id": 1 },
         "hint": { "_id": 1 },
     };
     let piece = i64::try_from(PIECE).unwrap_or(i64::MAX);
     command.append(cstr!("limit"), piece);
     command.append(cstr!("batchSize"), piece);
-    let keys: RawArrayBuf = transaction
-        .find_all(command, key)
-        .await?
-        .into_iter()
-        .collect();
+    let seen = transaction
+        .find_all(command, |document| {
+            let fields = Fields::of(document)?;
+            let spared = rules::outlives_prune(fields.reason()?, fields.lifted());
+            Ok((key(document)?, fields.seq()?, spared))
+        })
+        .await?;
+    let next = seen.last().filter(|_| seen.len() == PIECE);
+    let next = next.map(|(_, seq, _)| *seq);
+    let dropped = seen.into_iter().filter(|(_, _, spared)| !spared);
+    let keys: Vec<RawBson> = dropped.map(|(key, _, _)| key).collect();
     if keys.is_empty() {
-        return Ok(0);
+        return Ok(Piece { dropped: 0, next });
     }
+    let keys: RawArrayBuf = keys.into_iter().collect();
     let dropped = transaction.delete(&tombstones, one_of(keys)).await? as u64;
     let left = space
         .counters
@@ -230,5 +264,5 @@ async fn drop_piece(transaction: &mut Transaction<'_>, name: &SpaceName) -> Resu
         ..space.counters
     };
     space.save(transaction, name).await?;
-    Ok(dropped)
+    Ok(Piece { dropped, next })
 }

@@ -78,7 +78,7 @@ pub(crate) enum Command {
     NewEpoch(new_epoch::Args),
     /// Lists tombstones, oldest first
     Tombstones(tombstones::Args),
-    /// Removes operations: no source and no peer brings them back, until prune drops the tombstone
+    /// Removes operations: no source and no peer brings them back until `revive` lifts the tombstone
     Reject(reject::Args),
     /// Takes back the tombstones of operations, so that they may come again
     Revive(revive::Args),

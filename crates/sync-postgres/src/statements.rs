@@ -336,10 +336,18 @@ statements! {
     save_garbage (INT4, INT8, INT8)
         "UPDATE {s}.garbage SET operations = $2, tombstones = $3 WHERE incarnation = $1";
     drop_garbage (INT4) "DELETE FROM {s}.garbage WHERE incarnation = $1";
-    prune (INT4, INT8, INT8)
-        "DELETE FROM {s}.tombstone WHERE ctid = ANY (ARRAY (
-           SELECT ctid FROM {s}.tombstone WHERE incarnation = $1 AND seq <= $2
-           ORDER BY seq LIMIT $3))";
+    // The condition is `rules::outlives_prune`, turned round.
+    prune (INT4, INT8, INT8, INT8, INT2)
+        "WITH seen AS (
+           SELECT seq FROM {s}.tombstone WHERE incarnation = $1 AND seq > $2 AND seq <= $3
+           ORDER BY seq LIMIT $4),
+         dropped AS (
+           DELETE FROM {s}.tombstone
+           WHERE incarnation = $1 AND seq > $2 AND seq <= (SELECT max(seq) FROM seen)
+             AND NOT (reason = $5 AND NOT lifted)
+           RETURNING 1)
+         SELECT (SELECT count(*) FROM dropped), (SELECT count(*) FROM seen),
+           (SELECT max(seq) FROM seen)";
 }
 
 /// `name` as an identifier of SQL.

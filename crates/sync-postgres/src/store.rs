@@ -263,17 +263,18 @@ impl SyncStore for PostgresStore {
                 dropped: 0,
             });
         };
-        let mut dropped = 0;
+        let (mut dropped, mut after) = (0, Seq::ZERO);
         loop {
             // Each piece queues anew: the pages that wait go first.
             let piece = self
-                .write("prune", (), |connection, config, (name, ())| {
-                    sweep::prune_piece(connection, config, name).boxed()
+                .write("prune", after, |connection, config, (name, after)| {
+                    sweep::prune_piece(connection, config, name, *after).boxed()
                 })
                 .await?;
-            dropped += piece;
-            if piece < u64::from(sweep::PIECE) {
-                return Ok(Pruned { floor, dropped });
+            dropped += piece.dropped;
+            match piece.next {
+                Some(last) => after = last,
+                None => return Ok(Pruned { floor, dropped }),
             }
         }
     }

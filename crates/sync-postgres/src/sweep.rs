@@ -2,10 +2,11 @@
 
 use futures_util::future::join;
 use sync_core::plan::Counters;
-use sync_core::{Error, ErrorKind, Result, Seq, SpaceName, Swept};
+use sync_core::{Error, ErrorKind, Result, Seq, SpaceName, Swept, TombstoneReason};
 use tokio_postgres::Row;
 
 use crate::columns::value;
+use crate::error::corrupt;
 use crate::pool::Connection;
 use crate::space::{self, Found, Space};
 use crate::{PostgresConfig, apply, scan};
@@ -127,29 +128,40 @@ pub(crate) async fn raise_floor(
     Ok(Some(floor))
 }
 
-/// Drops tombstones at or below the floor: one transaction of at most [`PIECE`], and how many.
+/// What one transaction of a prune did.
+pub(crate) struct Piece {
+    pub(crate) dropped: u64,
+    /// The last seq it looked at, where more may follow.
+    pub(crate) next: Option<Seq>,
+}
+
+/// Looks at the next [`PIECE`] tombstones after the seq `after` and at or below the floor, in one
+/// transaction, and drops all but those that a prune spares.
+///
+/// A piece goes on where the one before it ended, so that spared tombstones are read once.
 pub(crate) async fn prune_piece(
     connection: &Connection,
     config: &PostgresConfig,
     name: &SpaceName,
-) -> Result<u64> {
+    after: Seq,
+) -> Result<Piece> {
+    let nothing = Piece {
+        dropped: 0,
+        next: None,
+    };
     let Some((found, space)) = begin(connection, name).await? else {
-        return Ok(0);
+        return Ok(nothing);
     };
-    let dropped = if space.counters.tombstones == 0 {
-        0
+    let piece = if space.counters.tombstones == 0 {
+        nothing
     } else {
-        let (floor, piece) = (space.floor.as_i64(), i64::from(PIECE));
-        let statement = &connection.statements().prune;
-        connection
-            .execute(statement, &[&space.incarnation, &floor, &piece])
-            .await?
+        drop_after(connection, &space, after).await?
     };
-    if dropped == 0 {
+    if piece.dropped == 0 {
         connection.roll_back().await;
-        return Ok(0);
+        return Ok(piece);
     }
-    let left = space.counters.tombstones.checked_sub(dropped);
+    let left = space.counters.tombstones.checked_sub(piece.dropped);
     let counters = Counters {
         tombstones: left.ok_or_else(|| {
             Error::new(ErrorKind::Corrupt).with_message("a counter is lower than what it counts")
@@ -163,5 +175,27 @@ pub(crate) async fn prune_piece(
         space::save(connection, name, &found, row).await?;
     }
     apply::commit(connection, config, name).await?;
-    Ok(dropped)
+    Ok(piece)
+}
+
+async fn drop_after(connection: &Connection, space: &Space, after: Seq) -> Result<Piece> {
+    let (after, floor, most) = (after.as_i64(), space.floor.as_i64(), i64::from(PIECE));
+    let operator = i16::from(TombstoneReason::Operator.code());
+    let statement = &connection.statements().prune;
+    let answer = connection
+        .rows(
+            statement,
+            &[&space.incarnation, &after, &floor, &most, &operator],
+        )
+        .await?;
+    let Some(row) = answer.first() else {
+        return Err(corrupt("a prune that answers nothing"));
+    };
+    let (dropped, seen): (i64, i64) = (value(row, 0)?, value(row, 1)?);
+    let last: Option<i64> = value(row, 2)?;
+    let last = last.map(Seq::try_from).transpose().map_err(corrupt)?;
+    Ok(Piece {
+        dropped: dropped.cast_unsigned(),
+        next: last.filter(|_| seen == most),
+    })
 }

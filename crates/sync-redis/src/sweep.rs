@@ -1,6 +1,6 @@
 //! Prune, which runs in bounded pieces.
 
-use sync_core::{Pruned, Result, Seq};
+use sync_core::{Pruned, Result, Seq, TombstoneReason};
 
 use crate::error::corrupt;
 use crate::reply::number;
@@ -18,14 +18,22 @@ pub(crate) async fn prune(space: &Space, up_to: Seq) -> Result<Pruned> {
             dropped: 0,
         });
     };
-    let mut dropped = 0;
+    let (mut dropped, mut after) = (0, Seq::ZERO);
     loop {
-        let piece = prune_piece(space).await?;
-        dropped += piece;
-        if piece < PIECE as u64 {
-            return Ok(Pruned { floor, dropped });
+        let piece = prune_piece(space, after).await?;
+        dropped += piece.dropped;
+        match piece.next {
+            Some(last) => after = last,
+            None => return Ok(Pruned { floor, dropped }),
         }
     }
+}
+
+/// What one call of the script did.
+struct Piece {
+    dropped: u64,
+    /// The last seq it looked at, where more may follow.
+    next: Option<Seq>,
 }
 
 /// Raises the floor to `up_to`, or to the head where that is lower; `None` without a space.
@@ -42,13 +50,22 @@ async fn raise_floor(space: &Space, up_to: Seq) -> Result<Option<Seq>> {
     }
 }
 
-/// Drops at most [`PIECE`] tombstones, and says how many.
-async fn prune_piece(space: &Space) -> Result<u64> {
-    let most = PIECE.to_string();
+/// Looks at the next [`PIECE`] tombstones after the seq `after` and at or below the floor, and
+/// drops all but those that a prune spares.
+///
+/// A piece goes on where the one before it ended, so that spared tombstones are read once.
+async fn prune_piece(space: &Space, after: Seq) -> Result<Piece> {
+    let (most, after) = (PIECE.to_string(), after.to_string());
+    let operator = [TombstoneReason::Operator.code()];
+    let arguments = [most.as_bytes(), after.as_bytes(), &operator];
     // Each piece queues anew: the pages that wait go first.
     let _turn = space.shared.turn.lock().await;
-    let mut answer = space
-        .change("prune", Script::Prune, &[most.as_bytes()])
-        .await?;
-    answer.number()
+    let mut answer = space.change("prune", Script::Prune, &arguments).await?;
+    let mut parts = answer.parts()?;
+    let (dropped, seen) = (parts.number()?, parts.number()?);
+    let last = Seq::try_from(parts.number()?).map_err(corrupt)?;
+    Ok(Piece {
+        dropped,
+        next: (seen == PIECE as u64).then_some(last),
+    })
 }

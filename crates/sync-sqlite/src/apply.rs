@@ -5,10 +5,10 @@ mod look_up;
 mod upserts;
 
 use rusqlite::{Connection, Transaction, params};
+use sync_core::play;
 use sync_core::rules::Policy;
 use sync_core::{
-    Applied, Error, ErrorKind, Mismatch, Precondition, Result, Seq, SeqRange, SpaceName,
-    StateChange,
+    Applied, Error, ErrorKind, Precondition, Result, Seq, SeqRange, SpaceName, StateChange,
 };
 
 use crate::digests::Digested;
@@ -205,26 +205,15 @@ impl<'t> Writing<'t> {
     }
 
     fn check_preconditions(&self, preconditions: &[Precondition]) -> Result<()> {
-        let mut mismatches = Vec::new();
-        for precondition in preconditions {
+        play::check_preconditions(preconditions, |key| {
             self.boundary("precondition")?;
-            let found = match &self.space {
-                Some(space) => state::load(self.transaction, space, precondition.key.as_str())
-                    .map_err(failed("apply"))?,
-                None => None,
-            };
-            if found != precondition.expected {
-                mismatches.push(Mismatch {
-                    key: precondition.key.clone(),
-                    found,
-                });
+            match &self.space {
+                Some(space) => {
+                    state::load(self.transaction, space, key.as_str()).map_err(failed("apply"))
+                }
+                None => Ok(None),
             }
-        }
-        if mismatches.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::conflict(mismatches))
-        }
+        })
     }
 
     fn change_state(&mut self, change: &StateChange) -> Result<()> {

@@ -271,18 +271,19 @@ impl SyncStore for SqliteStore {
                 dropped: 0,
             });
         };
-        let mut dropped = 0;
+        let (mut dropped, mut after) = (0, Seq::ZERO);
         loop {
             // Each piece queues anew: the pages that wait go first.
             let name = self.space.clone();
             let piece = self
                 .write("prune", move |connection, inner| {
-                    sweep::prune_piece(connection, &name, inner.config.durability)
+                    sweep::prune_piece(connection, &name, inner.config.durability, after)
                 })
                 .await?;
-            dropped += piece;
-            if piece < sweep::PIECE as u64 {
-                return Ok(Pruned { floor, dropped });
+            dropped += piece.dropped;
+            match piece.next {
+                Some(last) => after = last,
+                None => return Ok(Pruned { floor, dropped }),
             }
         }
     }

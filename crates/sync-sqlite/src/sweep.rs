@@ -1,10 +1,11 @@
 //! What runs in bounded pieces: the sweep after resets and drops, and prune.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use sync_core::{Durability, Result, Seq, SpaceName, Swept};
+use sync_core::{Durability, Result, Seq, SpaceName, Swept, TombstoneReason};
 
+use crate::columns::position;
 use crate::error::failed;
-use crate::space;
+use crate::space::{self, Space};
 
 /// Rows of one piece, which a page may have to wait for.
 pub(crate) const PIECE: usize = 1_000;
@@ -86,37 +87,68 @@ pub(crate) fn raise_floor(
     Ok(Some(floor))
 }
 
-/// Drops tombstones at or below the floor: one transaction of at most [`PIECE`], and how many.
+/// What one transaction of a prune did.
+pub(crate) struct Piece {
+    pub(crate) dropped: u64,
+    /// The last seq it looked at, where more may follow.
+    pub(crate) next: Option<Seq>,
+}
+
+/// Looks at the next [`PIECE`] tombstones after the seq `after` and at or below the floor, in one
+/// transaction, and drops all but those that a prune spares.
+///
+/// A piece goes on where the one before it ended, so that spared tombstones are read once.
 pub(crate) fn prune_piece(
     connection: &Connection,
     name: &SpaceName,
     durability: Durability,
-) -> Result<u64> {
+    after: Seq,
+) -> Result<Piece> {
     let begun = space::begin(connection, name, durability).map_err(failed("prune"))?;
     let (transaction, Some(mut space)) = begun else {
-        return Ok(0);
+        return Ok(Piece {
+            dropped: 0,
+            next: None,
+        });
     };
-    if space.tombstones == 0 {
-        return Ok(0);
-    }
-    let drop = || {
-        transaction
-            .prepare_cached(
-                "DELETE FROM tombstone WHERE incarnation = ?1 AND seq IN
-                   (SELECT seq FROM tombstone WHERE incarnation = ?1 AND seq <= ?2
-                    ORDER BY seq LIMIT ?3)",
-            )?
-            .execute(params![
-                space.incarnation,
-                space.floor.as_i64(),
-                PIECE.cast_signed()
-            ])
-    };
-    let dropped = drop().map_err(failed("prune"))? as u64;
+    let (dropped, next) = drop_after(&transaction, &space, after).map_err(failed("prune"))?;
     if dropped > 0 {
         space.tombstones = space::less(space.tombstones, dropped)?;
         space.save(&transaction, durability)?;
         space::commit(transaction, "prune")?;
     }
-    Ok(dropped)
+    Ok(Piece { dropped, next })
+}
+
+fn drop_after(
+    transaction: &Transaction<'_>,
+    space: &Space,
+    after: Seq,
+) -> rusqlite::Result<(u64, Option<Seq>)> {
+    let mut seqs = transaction.prepare_cached(
+        "SELECT count(*), max(seq) FROM
+           (SELECT seq FROM tombstone WHERE incarnation = ?1 AND seq > ?2 AND seq <= ?3
+            ORDER BY seq LIMIT ?4)",
+    )?;
+    let (incarnation, floor) = (space.incarnation, space.floor.as_i64());
+    let range = params![incarnation, after.as_i64(), floor, PIECE.cast_signed()];
+    let (seen, last) = seqs.query_row(range, |row| {
+        let seen: i64 = row.get(0)?;
+        let last = if seen == 0 { after } else { position(row, 1)? };
+        Ok((seen, last))
+    })?;
+    // The condition is `rules::outlives_prune`, turned round.
+    let dropped = transaction
+        .prepare_cached(
+            "DELETE FROM tombstone WHERE incarnation = ?1 AND seq > ?2 AND seq <= ?3
+               AND NOT (reason = ?4 AND lifted = 0)",
+        )?
+        .execute(params![
+            incarnation,
+            after.as_i64(),
+            last.as_i64(),
+            TombstoneReason::Operator.code()
+        ])?;
+    let more = seen == PIECE.cast_signed() as i64;
+    Ok((dropped as u64, more.then_some(last)))
 }

@@ -111,8 +111,14 @@ impl Space {
     pub(crate) fn prune(&mut self, up_to: Seq) {
         self.floor = self.floor.max(up_to.min(self.head));
         let floor = self.floor;
-        self.tombstones.retain(|seq, _| *seq > floor);
-        self.newest.retain(|_, seq| *seq > floor);
+        self.tombstones.retain(|seq, entry| match entry.kind {
+            FeedKind::Tombstone { reason, lifted, .. } => {
+                *seq > floor || rules::outlives_prune(reason, lifted)
+            }
+            FeedKind::Live { .. } => true,
+        });
+        let left = &self.tombstones;
+        self.newest.retain(|_, seq| left.contains_key(seq));
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -190,6 +190,73 @@ pub(crate) fn a_conflict_names_every_key_that_does_not_hold<H: Harness>(
     Ok(())
 }
 
+/// Whichever of the two does not hold, and where neither does the key is named once.
+pub(crate) fn two_preconditions_on_one_key_are_both_checked<H: Harness>(
+    rig: &Rig<'_, H>,
+) -> Verdict {
+    let (_db, space) = rig.space()?;
+    let _ = space.apply(Page::new().set(key("a"), "1").set(key("b"), "2"))?;
+    let mismatch = |name: &str, found: Option<&'static str>| Mismatch {
+        key: key(name),
+        found: found.map(Bytes::from),
+    };
+    let a = || vec![mismatch("a", Some("1"))];
+    let absent = || vec![mismatch("absent", None)];
+    let refused = [
+        ("the second does not hold", [("a", "1"), ("a", "2")], a()),
+        ("the first does not hold", [("a", "2"), ("a", "1")], a()),
+        ("neither holds", [("a", "2"), ("a", "3")], a()),
+        ("both ask for the same", [("a", "2"), ("a", "2")], a()),
+        (
+            "the key is absent",
+            [("absent", "1"), ("absent", "2")],
+            absent(),
+        ),
+    ];
+    for (what, expected, named) in refused {
+        let page = expected.iter().fold(page_of(0..1), |page, (name, value)| {
+            page.expect(key(name), Some(*value))
+        });
+        let page = page.expect(key("b"), Some("2")).set(key("a"), "9");
+        let found = ensure_err!(
+            space.apply(page),
+            ErrorKind::Conflict(found) => found.clone(),
+            "two preconditions of which {what}"
+        );
+        ensure_eq!(found, named, "the mismatches where {what}");
+    }
+    // With another key between and after them, each key is named once all the same.
+    let page = page_of(0..1)
+        .expect(key("a"), None::<Bytes>)
+        .expect(key("b"), Some("1"))
+        .expect(key("a"), Some("3"))
+        .expect(key("b"), None::<Bytes>);
+    let mut found = ensure_err!(
+        space.apply(page),
+        ErrorKind::Conflict(found) => found.clone(),
+        "two preconditions on each of two keys"
+    );
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    let expected = [mismatch("a", Some("1")), mismatch("b", Some("2"))];
+    ensure_eq!(found, expected, "the mismatches of two keys, by key");
+    ensure_eq!(
+        (space.load(&key("a"))?, space.stats()?.total),
+        (Some(text("1")), 0),
+        "(the key, rows) that refused pages would have written"
+    );
+    let page = page_of(0..1)
+        .expect(key("a"), Some("1"))
+        .expect(key("a"), Some("1"))
+        .set(key("a"), "9");
+    let _ = space.apply(page)?;
+    ensure_eq!(
+        space.load(&key("a"))?,
+        Some(text("9")),
+        "the key after a page with two preconditions that hold"
+    );
+    Ok(())
+}
+
 pub(crate) fn who_lost_the_lease_writes_nothing<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let db = rig.fresh()?;
     let (first, second) = (db.space()?, db.space()?);

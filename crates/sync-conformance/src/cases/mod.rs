@@ -20,6 +20,7 @@ mod large_page;
 mod order;
 mod paging;
 mod payload;
+mod prune;
 mod restart;
 mod schema;
 mod script;
@@ -123,6 +124,7 @@ list! { $
         "16a" of_two_moves_of_one_cursor_exactly_one_wins;
         "16b" a_conflict_names_every_key_that_does_not_hold;
         "16c" many_counters_moved_by_compare_and_set_lose_no_step;
+        "16d" two_preconditions_on_one_key_are_both_checked;
         "17" who_lost_the_lease_writes_nothing;
         "20" what_is_too_large_is_named_and_nothing_is_stored;
         "21a" a_dropped_apply_leaves_all_or_nothing;
@@ -151,7 +153,7 @@ list! { $
         "30a" every_line_of_the_table_holds_in_a_page_of_its_own;
         "30b" every_line_of_the_table_holds_in_one_page_of_all;
         "31a" a_tombstone_keeps_an_id_away;
-        "31c" a_lift_takes_back_the_veto_and_keeps_the_entry;
+        "31d" a_lift_takes_back_the_veto_and_keeps_the_entry;
     }
     source_log {
         "31b" a_sources_actions_end_the_same_in_any_order;
@@ -178,9 +180,15 @@ list! { $
     counters {
         "38" a_deleted_id_is_gone_everywhere_at_once;
         "39" counters_equal_a_recount;
+        "39d" verify_finds_nothing_in_a_sound_space;
+    }
+    prune {
+        "31c" a_prune_spares_what_an_operator_refused;
+        "31e" a_prune_drops_what_an_operator_lifted;
+        "31f" a_reset_ends_what_a_prune_spared;
         "39b" a_prune_may_run_beside_writers_and_readers;
         "39c" a_killed_prune_is_finished_by_the_next [Processes];
-        "39d" verify_finds_nothing_in_a_sound_space;
+        "39e" a_prune_reads_what_it_spares_once [Work];
     }
     state {
         "40a" keys_are_literal_and_told_apart_by_every_byte;
@@ -224,7 +232,7 @@ pub(crate) fn work<H: Harness>(task: &str, db: &Db<'_, H>, argument: &str) -> Ve
         commit_order::WRITE => commit_order::write(db, argument),
         restart::WRITE_ON => restart::write_on(db, argument),
         changed::COMMIT_ONE => changed::commit_one(db, argument),
-        counters::PRUNE => counters::prune(db, argument),
+        prune::PRUNE => prune::prune(db, argument),
         spaces::SWEEP => spaces::sweep(db, argument),
         schema::MIGRATE => schema::migrate(db, argument),
         faults::DIE => faults::die(db, argument),

@@ -562,13 +562,12 @@ fn absent(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Why a page was refused. How often a conflict names a key, and in which order, is the backend's.
+/// Why a page was refused. In which order a conflict names its keys is the backend's.
 fn refusal(error: &Error) -> ErrorKind {
     match error.kind() {
         ErrorKind::Conflict(mismatches) => {
             let mut mismatches = mismatches.clone();
             mismatches.sort_by(|a, b| a.key.cmp(&b.key));
-            mismatches.dedup();
             ErrorKind::Conflict(mismatches)
         }
         kind => kind.clone(),

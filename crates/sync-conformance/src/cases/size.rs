@@ -202,10 +202,10 @@ pub(crate) fn a_get_of_100_000_ids_comes_in_bounded_parts<H: Harness>(rig: &Rig<
 }
 
 /// The statements of one call, by their text: how many rows they touched.
-type Cost = BTreeMap<String, u64>;
+pub(crate) type Cost = BTreeMap<String, u64>;
 
 /// What the statements of one call cost.
-fn measure<T>(meter: &WorkMeter, call: impl FnOnce() -> Result<T>) -> Verdict<Cost> {
+pub(crate) fn measure<T>(meter: &WorkMeter, call: impl FnOnce() -> Result<T>) -> Verdict<Cost> {
     // What came before the call is not its cost.
     drop(meter());
     call()?;

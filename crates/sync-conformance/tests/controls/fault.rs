@@ -98,6 +98,14 @@ controls! {
     PruneReachesAboveTheFloor prune_reaches_above_the_floor ["10c"];
     /// Rows go with the tombstones.
     PruneTakesRows prune_takes_rows ["10c", "39b"];
+    /// Tombstones are old, whoever wrote them.
+    PruneTakesOperatorsTombstones prune_takes_operators_tombstones ["31c", "31e"];
+    /// Once an operator's, always an operator's.
+    PruneSparesLiftedTombstones prune_spares_lifted_tombstones ["31e"];
+    /// What was spared belongs to no history.
+    ResetKeepsOperatorsTombstones reset_keeps_operators_tombstones ["31f"];
+    /// Each piece looks for something to drop from the beginning on.
+    PruneBeginsAgainWithEachPiece prune_begins_again_with_each_piece ["39e"];
     /// What an interrupted prune left is below the floor, and stays.
     PruneIsNotResumed prune_is_not_resumed ["39c"];
     /// Whoever is below the floor is refused, whether it missed anything or not.
@@ -174,6 +182,12 @@ controls! {
     PreconditionsOnlyOnChangedKeys preconditions_only_on_changed_keys ["17"];
     /// The first mismatch is told and the others are not.
     ConflictNamesOneKey conflict_names_one_key ["16b"];
+    /// Preconditions are a list, and the conflict is one too.
+    ConflictNamesAKeyTwice conflict_names_a_key_twice ["16d"];
+    /// Preconditions are a map, and the last of two stays.
+    LastPreconditionOfAKeyHolds last_precondition_of_a_key_holds ["16d"];
+    /// Preconditions are a map, and the first of two stays.
+    FirstPreconditionOfAKeyHolds first_precondition_of_a_key_holds ["16d"];
     /// A refused page has created its space.
     RefusedPageCreatesTheSpace refused_page_creates_the_space ["5"];
     /// Pieces of a few rows, each a transaction.
@@ -240,7 +254,7 @@ controls! {
     /// Tombstones do not say where they come from.
     SourceSeqIsForgotten source_seq_is_forgotten ["30a", "12a", "29b", "31b"];
     /// A tombstone stands for ever.
-    LiftsDoNothing lifts_do_nothing ["27", "9a", "31c"];
+    LiftsDoNothing lifts_do_nothing ["27", "9a", "31d"];
     /// A row that is deleted does not come back in the same page.
     OwnTombstoneStands own_tombstone_stands ["24", "30b", "M2"];
     /// An unknown id becomes a row.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sync_core::{
-    Bytes, Error, ErrorKind, Object, OpId, Page, Result, StateKey, SyncOrder, TooLarge, Ts, limits,
+    Bytes, Error, ErrorKind, Object, OpId, Page, Precondition, Result, StateKey, SyncOrder,
+    TooLarge, Ts, limits,
 };
 
 use crate::fault::Fault;
@@ -137,6 +138,24 @@ pub(crate) fn taken(fault: Option<Fault>, mut page: Page) -> Result<Page> {
                 changed.push(change.key.clone());
                 first
             });
+        }
+        Fault::FirstPreconditionOfAKeyHolds => {
+            let mut seen = Vec::new();
+            page.preconditions.retain(|precondition| {
+                let first = !seen.contains(&precondition.key);
+                seen.push(precondition.key.clone());
+                first
+            });
+        }
+        Fault::LastPreconditionOfAKeyHolds => {
+            let mut left = Vec::new();
+            while let Some(precondition) = page.preconditions.pop() {
+                let later = |kept: &Precondition| kept.key == precondition.key;
+                if !left.iter().any(later) {
+                    left.push(precondition);
+                }
+            }
+            page.preconditions = left;
         }
         Fault::RejectIsForgotten => {
             for delete in &mut page.deletes {

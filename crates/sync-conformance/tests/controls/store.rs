@@ -448,10 +448,17 @@ impl SyncStore for ControlStore {
 
     async fn prune(&self, up_to: Seq) -> Result<Pruned> {
         let fault = self.fault();
-        let pruned = self.disk().write(&self.space, |model| {
-            Ok(transaction::prune(fault, model, up_to))
+        let (pruned, left) = self.disk().write(&self.space, |model| {
+            let pruned = transaction::prune(fault, model, up_to);
+            Ok((pruned, model.stats().tombstones))
         })?;
         self.wake();
+        let pieces = match fault {
+            Some(Fault::PruneBeginsAgainWithEachPiece) => 1 + pruned.dropped / 1_000,
+            _ => 1,
+        };
+        self.handle
+            .work("drop tombstones", pruned.dropped + pieces * left);
         Ok(pruned)
     }
 

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use sync_conformance::model::Model;
+use sync_conformance::model::{Model, Tombstone};
 use sync_core::{
     Applied, Backfill, BackfillOutcome, Delete, Error, ErrorKind, Known, Limit, OpId, Operation,
-    Page, Pruned, Result, Seq, SeqRange, TimeRange, TombstoneReason, UpsertOutcome,
+    Page, Pruned, Result, Seq, SeqRange, StateKey, TimeRange, TombstoneReason, UpsertOutcome,
 };
 
 use crate::disk::Disk;
@@ -35,6 +35,7 @@ pub(crate) fn act(
 ) -> Result<Applied> {
     let mut page = page.clone();
     let before = model.stats();
+    let refused = refused(model);
     let lifts = page.lifts.len();
     let backfills = page.backfills.len();
     prepare(disk, model, &mut page)?;
@@ -99,6 +100,19 @@ pub(crate) fn act(
                 _ => error,
             })
         }
+        Some(Fault::ConflictNamesAKeyTwice) => {
+            model.apply(&page).map_err(|error| match error.kind() {
+                ErrorKind::Conflict(found) => {
+                    let of = |key: &StateKey| found.iter().find(|named| named.key == *key);
+                    let named = page.preconditions.iter().filter_map(|precondition| {
+                        let mismatch = of(&precondition.key)?;
+                        (mismatch.found != precondition.expected).then(|| mismatch.clone())
+                    });
+                    Error::conflict(named.collect())
+                }
+                _ => error,
+            })
+        }
         Some(Fault::RefusedPageCreatesTheSpace) => model.apply(&page).or_else(|error| {
             if before.epoch.is_none() {
                 // Not rolled back: the error comes from a second transaction.
@@ -114,7 +128,7 @@ pub(crate) fn act(
     if reserved.is_some() {
         model.set_head(before.head.max(model.stats().head));
     }
-    settle(disk, model, &page, &before, &mut applied)?;
+    settle(disk, model, &page, (&before, &refused), &mut applied)?;
     Ok(applied)
 }
 
@@ -246,7 +260,7 @@ fn settle(
     disk: &Disk,
     model: &mut Model,
     page: &Page,
-    before: &sync_core::Stats,
+    (before, refused): (&sync_core::Stats, &[OpId]),
     applied: &mut Applied,
 ) -> Result<()> {
     match disk.fault {
@@ -303,9 +317,24 @@ fn settle(
                 .deletes
                 .retain(|outcome| *outcome != sync_core::DeleteOutcome::Unknown);
         }
+        Some(Fault::ResetKeepsOperatorsTombstones) if page.reset => {
+            let kept = refused.iter().fold(Page::new(), |kept, id| {
+                kept.delete(Delete::new(*id, TombstoneReason::Operator).reject())
+            });
+            let _ = model.apply(&kept)?;
+        }
         _ => {}
     }
     Ok(())
+}
+
+/// The ids that an operator refuses.
+fn refused(model: &Model) -> Vec<OpId> {
+    let tombstones = model.tombstones();
+    let refused = tombstones.filter(|(_, tombstone)| {
+        tombstone.reason == TombstoneReason::Operator && !tombstone.lifted
+    });
+    refused.map(|(_, tombstone)| tombstone.id).collect()
 }
 
 pub(crate) fn prune(fault: Option<Fault>, model: &mut Model, up_to: Seq) -> Pruned {
@@ -326,7 +355,32 @@ pub(crate) fn prune(fault: Option<Fault>, model: &mut Model, up_to: Seq) -> Prun
         // Nothing refuses a page of deletes.
         let _ = model.apply(&page);
     }
-    model.prune(up_to)
+    let before: Vec<(Seq, Tombstone)> = model
+        .tombstones()
+        .map(|(seq, tombstone)| (seq, tombstone.clone()))
+        .collect();
+    let pruned = model.prune(up_to);
+    let below = before.into_iter().filter(|(seq, _)| *seq <= pruned.floor);
+    match fault {
+        Some(Fault::PruneTakesOperatorsTombstones) => {
+            let left = model.stats().tombstones;
+            below.for_each(|(seq, _)| model.forget_tombstone(seq));
+            let dropped = pruned.dropped + left - model.stats().tombstones;
+            Pruned { dropped, ..pruned }
+        }
+        Some(Fault::PruneSparesLiftedTombstones) => {
+            let lifted = below.filter(|(_, tombstone)| {
+                tombstone.lifted && tombstone.reason == TombstoneReason::Operator
+            });
+            let mut dropped = pruned.dropped;
+            for (seq, tombstone) in lifted {
+                model.put_tombstone(seq, tombstone);
+                dropped -= 1;
+            }
+            Pruned { dropped, ..pruned }
+        }
+        _ => pruned,
+    }
 }
 
 /// The page in pieces of at most `rows` operations, the state in the last.

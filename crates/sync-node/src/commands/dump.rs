@@ -261,7 +261,7 @@ impl<W: Write + Send> Dump<'_, W> {
 
     async fn entries(&mut self) -> Result<()> {
         let mut cursor = FeedCursor::Beginning;
-        // Set while rows at or below the floor were written and none above it.
+        // Set while entries at or below the floor were written and none above it.
         let mut below_floor = false;
         loop {
             let page = self.feed(cursor).await?;
@@ -280,9 +280,10 @@ impl<W: Write + Send> Dump<'_, W> {
                         below_floor = !above;
                     }
                     // What an interrupted prune left below the floor counts as pruned.
-                    Entry::Tombstone(_) if !above => {}
+                    Entry::Tombstone(tombstone) if !above && !tombstone.outlives_prune() => {}
                     Entry::Tombstone(tombstone) => {
                         self.writer.tombstone(&tombstone).map_err(output_failed)?;
+                        below_floor = !above;
                     }
                 }
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sync_store::{
     Bytes, Object, OpId, Operation, StateEntry, StateKey, SyncOrder, TombstoneReason, Ts, limits,
+    rules,
 };
 
 use super::{Counts, FORMAT, Line, VERSION};
@@ -37,6 +38,12 @@ pub(crate) struct Tombstone {
     pub(crate) reason: TombstoneReason,
     pub(crate) source_seq: Option<SyncOrder>,
     pub(crate) lifted: bool,
+}
+
+impl Tombstone {
+    pub(crate) fn outlives_prune(&self) -> bool {
+        rules::outlives_prune(self.reason, self.lifted)
+    }
 }
 
 /// Reads one line. The failure names the line, and what is wrong with it.

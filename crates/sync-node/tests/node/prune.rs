@@ -4,7 +4,7 @@ use pollster::block_on;
 use serde_json::json;
 use sync_store::{Delete, Page, SyncState, TombstoneReason};
 
-use crate::node::{Node, id, key, op};
+use crate::node::{Node, hex, id, key, op};
 
 const DAY: u64 = 86_400;
 
@@ -62,6 +62,33 @@ fn prune_up_to_a_seq_drops_the_tombstones_at_and_below_it() {
         .json();
     assert_eq!(pruned["floor"], 7);
     assert_eq!(node.holds(), (1, 0, 0));
+}
+
+#[test]
+fn prune_keeps_what_an_operator_rejected_until_it_is_revived() {
+    let node = node();
+    node.run(&["reject", &hex(4), &hex(9)]).ok();
+    let prune = || {
+        node.run(&["prune", "--yes", "--json", "--up-to", "900"])
+            .json()
+    };
+    let pruned = prune();
+    assert_eq!(
+        (&pruned["dropped"], &pruned["tombstones"]),
+        (&json!(3), &json!(2))
+    );
+    node.run(&["verify"]).ok();
+    let copy = Node::new();
+    copy.feed(&["load"], &node.everything()).ok();
+    assert_eq!(copy.everything(), node.everything());
+    for node in [&node, &copy] {
+        node.apply([Page::new().upserts([4, 9].map(op)).reviving().replacing()]);
+        assert_eq!(node.holds(), (0, 2, 0));
+    }
+    node.run(&["revive", &hex(4)]).ok();
+    assert_eq!(prune()["dropped"], 1);
+    node.apply([Page::new().upsert(op(4))]);
+    assert_eq!(node.holds(), (1, 1, 0));
 }
 
 #[test]

@@ -17,12 +17,16 @@ fn eventful() -> Node {
         operation
     };
     node.apply([
-        Page::new().upserts((1..=12).chain([80, 81]).map(op)),
+        Page::new().upserts((1..=12).chain([70, 80, 81]).map(op)),
         // Pruned below: its tombstone is gone, and rows on both sides of it are left.
         Page::new().delete(removed(12)),
+        // Spared below: an operator's tombstones, with a row between them.
+        Page::new().delete(Delete::new(id(70), TombstoneReason::Operator)),
+        Page::new().upsert(op(14)),
+        Page::new().delete(Delete::new(id(71), TombstoneReason::Operator).reject()),
         Page::new().upsert(op(13).about(object()).at(order(3))),
     ]);
-    node.run(&["prune", "--yes", "--up-to", "15"]).ok();
+    node.run(&["prune", "--yes", "--up-to", "19"]).ok();
     node.apply([
         // Removed, brought back above the source seq, removed again: two tombstones, none lifted.
         Page::new().delete(removed(1).at(order(20))),
@@ -325,13 +329,20 @@ fn records_out_of_place_are_refused_with_their_line() {
             vec![header.into(), header.into()],
             "line 2: a second header",
         ),
-        (vec![floor.into()], "line 2: a floor without a row"),
+        (vec![floor.into()], "line 2: a floor without an entry"),
         (
             vec![line(1), floor.into(), floor.into()],
             "line 4: a second floor",
         ),
         (
             vec![grave(1, "removed", "1"), floor.into()],
+            "line 3: a floor behind a tombstone",
+        ),
+        (
+            vec![
+                grave(1, "operator", "1").replace("false", "true"),
+                floor.into(),
+            ],
             "line 3: a floor behind a tombstone",
         ),
         (vec![state.into(), line(1)], "line 3: follows state"),
@@ -395,7 +406,7 @@ fn records_out_of_place_are_refused_with_their_line() {
 #[test]
 fn a_dump_with_json_payloads_restores_the_same() {
     let node = eventful();
-    let mut operation = op(70);
+    let mut operation = op(72);
     operation.payload = "{\"a\":1e2,\"a\":[ ]}".into();
     node.apply([Page::new().upsert(operation)]);
     let json = node.run(&["dump", "--all", "--json-payload"]).ok();

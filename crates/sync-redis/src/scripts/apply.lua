@@ -50,14 +50,17 @@ local function look_up(key, before, from, count)
 end
 
 -- Preconditions, on what is there even if the page resets. '-' is absence, '=' comes before a value.
+-- A key with two of them is named once.
 local function mismatches()
-  local found = {'conflict'}
+  local found, named = {'conflict'}, {}
   for from = 1, expectations, CHUNK do
     local count = math.min(CHUNK, expectations - from + 1)
     local values = exists and look_up(STATE, expected_key, from, count) or NOBODY
     for k = 1, count do
       local expected, value = ARGV[expected_value + from + k - 1], values[k]
-      if expected ~= (value and '=' .. value or '-') then
+      local key = ARGV[expected_key + from + k - 1]
+      if expected ~= (value and '=' .. value or '-') and not named[key] then
+        named[key] = true
         found[#found + 1] = decimal(from + k - 2)
         found[#found + 1] = value or false
       end

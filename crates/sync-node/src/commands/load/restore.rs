@@ -39,6 +39,8 @@ struct Pending {
 struct Read {
     counts: Counts,
     floor: bool,
+    /// A tombstone was read that a prune would drop.
+    prunable: bool,
     end: Option<Counts>,
 }
 
@@ -297,9 +299,9 @@ impl Read {
             Record::Floor if self.floor => return wrong("a second floor"),
             // It would prune what a load with --reset has not replaced yet.
             Record::Floor if self.counts.rows == 0 && self.counts.tombstones == 0 => {
-                return wrong("a floor without a row before it");
+                return wrong("a floor without an entry before it");
             }
-            Record::Floor if self.counts.tombstones > 0 => {
+            Record::Floor if self.prunable => {
                 return wrong("a floor behind a tombstone, which it would prune");
             }
             Record::State(entry) if entry.key.as_str().starts_with(LOCAL_STATE) => {
@@ -319,7 +321,10 @@ impl Read {
             }
             Record::Header => {}
             Record::Row(_) => self.counts.rows += 1,
-            Record::Tombstone(_) => self.counts.tombstones += 1,
+            Record::Tombstone(tombstone) => {
+                self.counts.tombstones += 1;
+                self.prunable |= !tombstone.outlives_prune();
+            }
             Record::State(_) => self.counts.state += 1,
             Record::Floor => self.floor = true,
             Record::End(counts) => self.end = Some(*counts),
