@@ -2,3 +2,5 @@
 
 #[cfg(feature = "databases")]
 pub mod databases;
+#[cfg(feature = "databases")]
+pub mod interrupted;

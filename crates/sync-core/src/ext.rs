@@ -9,6 +9,10 @@ use crate::{
 };
 
 /// Conveniences on every [`SyncStore`]: single items and streams, all made of its own methods.
+///
+/// The streams of rows, keys and state have no epoch in their cursor. After a reset they go on with
+/// what the space holds then; a reader that must not mix the two compares the epoch in
+/// [`stats`](SyncStore::stats) from before and after the stream.
 pub trait SyncStoreExt: SyncStore {
     /// The row of one id.
     fn get_one(&self, id: OpId) -> impl Future<Output = Result<Option<Row>>> + Send {
@@ -128,6 +132,11 @@ pub trait SyncStoreExt: SyncStore {
     }
 
     /// Pages of [`feed`](SyncStore::feed) to the head; each page carries the cursor to keep.
+    ///
+    /// - The first error ends the stream. It does not begin again by itself where a prune or a reset
+    ///   overtook it ([`Pruned`](crate::ErrorKind::Pruned),
+    ///   [`WrongEpoch`](crate::ErrorKind::WrongEpoch)): the reader discards what it made of the
+    ///   pages, because it missed tombstones, and reads from [`FeedCursor::Beginning`].
     fn stream_feed(
         &self,
         after: FeedCursor,
@@ -142,8 +151,13 @@ pub trait SyncStoreExt: SyncStore {
         })
     }
 
-    /// Recounts everything between two equal readings of the head, and compares every walk with
-    /// every other and with the counters. Reads the whole space; memory does not grow with it.
+    /// Recounts everything between two equal readings of the counters, and compares every walk with
+    /// every other and with the counters.
+    ///
+    /// - A recount that a writer, a prune or a reset overtakes is thrown away and begun again, five
+    ///   times at most. After that the report has the one finding
+    ///   [`Moving`](crate::Finding::Moving).
+    /// - Reads the whole space; memory does not grow with it.
     fn verify(&self) -> impl Future<Output = Result<VerifyReport>> + Send {
         verify::verify(self)
     }

@@ -1,14 +1,14 @@
 use crate::{
-    Batch, FeedCursor, FeedKind, Known, Limit, OpId, Payloads, Result, Row, Seq, Stats, SyncStore,
-    TimeKey, TimeRange,
+    Batch, Error, ErrorKind, FeedCursor, FeedKind, Known, Limit, OpId, Payloads, Result, Row, Seq,
+    Stats, SyncStore, TimeKey, TimeRange,
 };
 
 /// Rows of one page of a walk; small enough that a page of the largest payloads stays bounded.
 const PAGE: usize = 1_000;
-/// How often a recount begins again because the space moved, before the report says so.
+/// How many recounts are tried while the space changes, before the report says so.
 const ATTEMPTS: u32 = 5;
 
-/// What [`SyncStoreExt::verify`](crate::SyncStoreExt::verify) found.
+/// The result of [`SyncStoreExt::verify`](crate::SyncStoreExt::verify).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct VerifyReport {
@@ -16,7 +16,7 @@ pub struct VerifyReport {
     pub stats: Stats,
     /// Rows counted.
     pub rows: u64,
-    /// Every contradiction. Empty where all is well.
+    /// Every contradiction. Empty if the space is sound.
     pub findings: Vec<Finding>,
 }
 
@@ -28,16 +28,16 @@ pub enum Finding {
     Counter {
         /// The counter.
         counter: &'static str,
-        /// What the space claims.
+        /// The value of the counter.
         claimed: u64,
-        /// What is there.
+        /// The number that was counted.
         counted: u64,
     },
     /// Two walks do not show the same rows.
     Walks {
-        /// The one.
+        /// The first walk.
         left: &'static str,
-        /// The other.
+        /// The second walk.
         right: &'static str,
     },
     /// A walk is not in its order, or shows a row twice.
@@ -54,14 +54,14 @@ pub enum Finding {
         /// Its seq.
         seq: Seq,
     },
-    /// `get` or `known` contradict the walk that showed the id.
+    /// `known`, or the entry itself, contradicts the walk that showed the id.
     Lookup {
         /// The id.
         id: OpId,
     },
-    /// What the backend found in itself.
+    /// Damage that the backend's own check found.
     Backend(String),
-    /// The space was written to throughout; nothing can be said.
+    /// The space changed during every recount, so nothing is known. It is the only finding then.
     Moving,
 }
 
@@ -92,7 +92,7 @@ impl std::fmt::Display for Finding {
                 write!(f, "a look-up of {id} contradicts the walk that showed it")
             }
             Self::Backend(what) => f.write_str(what),
-            Self::Moving => f.write_str("the space was written to throughout the recount"),
+            Self::Moving => f.write_str("the space changed during every recount"),
         }
     }
 }
@@ -100,24 +100,45 @@ impl std::fmt::Display for Finding {
 pub(crate) async fn verify<S: SyncStore + ?Sized>(store: &S) -> Result<VerifyReport> {
     let mut before = store.stats().await?;
     for _ in 0..ATTEMPTS {
-        let recount = Recount::of(store, before).await?;
+        let recounted = recount(store, before).await;
         let after = store.stats().await?;
-        if after == before {
-            let (rows, mut findings) = recount.finish(before);
-            findings.extend(store.check().await?.into_iter().map(Finding::Backend));
-            return Ok(VerifyReport {
-                stats: before,
-                rows,
-                findings,
-            });
+        // Equal readings mean that nothing that is recounted changed between them. A row comes or
+        // goes with a new head, and tombstones are added with one. Between equal heads orders are
+        // only set, tombstones are only dropped, and each has its counter. A reset and a failover
+        // change the epoch.
+        match recounted {
+            Ok((rows, findings)) if after == before => {
+                return Ok(VerifyReport {
+                    stats: before,
+                    rows,
+                    findings,
+                });
+            }
+            Err(error) if after == before || !is_refused_cursor(&error) => return Err(error),
+            Ok(_) | Err(_) => before = after,
         }
-        before = after;
     }
     Ok(VerifyReport {
         stats: before,
         rows: 0,
         findings: vec![Finding::Moving],
     })
+}
+
+/// One recount: the rows counted, and everything that contradicts `stats` or another walk.
+async fn recount<S: SyncStore + ?Sized>(store: &S, stats: Stats) -> Result<(u64, Vec<Finding>)> {
+    let recount = Recount::of(store, stats).await?;
+    let (rows, mut findings) = recount.finish(stats);
+    findings.extend(store.check().await?.into_iter().map(Finding::Backend));
+    Ok((rows, findings))
+}
+
+/// Whether the feed refused to go on, because a prune, a reset or a failover overtook the walk.
+fn is_refused_cursor(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Pruned { .. } | ErrorKind::WrongEpoch { .. } | ErrorKind::AheadOfLog { .. }
+    )
 }
 
 /// A set of rows as a count and a sum, so that two walks compare in constant memory.
