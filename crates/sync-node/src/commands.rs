@@ -1,9 +1,10 @@
-//! One file for each command. A command reads its arguments, works on the store, and reports.
+//! One file for each command. A command reads its arguments, works on the store, and returns a report.
 
 pub(crate) mod demo;
 pub(crate) mod dump;
 pub(crate) mod generate;
 pub(crate) mod hydrate;
+mod ids;
 pub(crate) mod invalid;
 pub(crate) mod load;
 pub(crate) mod migrate;

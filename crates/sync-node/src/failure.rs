@@ -5,6 +5,9 @@ use serde::Serialize;
 use sync_hydrate::SourceErrorKind;
 use sync_store::{Error, ErrorKind, Retry};
 
+/// The kind of a failure because of a space that changed. Scripts depend on it.
+const MOVED: &str = "moved";
+
 /// The exit codes. Scripts depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -15,7 +18,7 @@ pub(crate) enum Exit {
     Difference = 4,
 }
 
-/// Why a command did not do what it was asked: one error, its exit code, and its JSON.
+/// The failure of a command: one error, its exit code, and its JSON.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -43,7 +46,7 @@ impl Failure {
         Self::new(Exit::Usage, "usage", message)
     }
 
-    /// What was read is not what the command reads.
+    /// The input is not in the form that the command reads.
     pub(crate) fn input(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, "input", message)
     }
@@ -58,13 +61,13 @@ impl Failure {
         Self::new(Exit::Failed, "notFound", message)
     }
 
-    /// Something moved underneath; the same command may succeed now.
+    /// The space changed under the command, which may succeed when it is run again.
     pub(crate) fn moved(message: impl Into<String>) -> Self {
-        Self::new(Exit::Retryable, "moved", message)
+        Self::new(Exit::Retryable, MOVED, message)
     }
 
-    /// A file or a standard stream failed. A reader that closed the pipe has what it wanted: the
-    /// command ends, and there is nobody to tell.
+    /// A file or a standard stream failed. A reader that closed the pipe needs no more: the command
+    /// ends without a message.
     pub(crate) fn io(what: impl fmt::Display, error: std::io::Error) -> Self {
         Self {
             quiet: error.kind() == std::io::ErrorKind::BrokenPipe,
@@ -73,10 +76,15 @@ impl Failure {
         }
     }
 
-    /// The same failure, with what a person should know besides.
+    /// The same failure, with more to say to a person.
     pub(crate) fn and(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{}; {what}", self.message);
         self
+    }
+
+    /// Whether the space changed under the command.
+    pub(crate) fn is_moved(&self) -> bool {
+        self.kind == MOVED
     }
 
     /// Whether nothing is printed for it.
@@ -135,7 +143,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match (error.kind(), error.retry()) {
             (ErrorKind::Config, _) => Exit::Usage,
-            // Every command may be run again: what it wrote the first time it leaves alone.
+            // Every command is safe to run again: a repetition does not change what it wrote.
             (_, Retry::Later | Retry::IfSafe) => Exit::Retryable,
             (_, Retry::Never) => Exit::Failed,
         };

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod attempts;
 mod cli;
 mod commands;
 mod confirm;
+mod count;
 mod dump;
 mod duration;
 mod failure;

@@ -2,7 +2,9 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How often a line is written where standard error is not a terminal.
+use crate::count::Count;
+
+/// The time between two lines where standard error is not a terminal.
 pub(crate) const LINES: Duration = Duration::from_secs(10);
 /// Cells of a bar.
 const CELLS: u64 = 24;
@@ -10,7 +12,7 @@ const CELLS: u64 = 24;
 /// A count on standard error: redrawn in place on a terminal, a line now and then elsewhere.
 pub(crate) struct Progress {
     what: &'static str,
-    place: Place,
+    line: StatusLine,
 }
 
 impl Progress {
@@ -18,14 +20,14 @@ impl Progress {
     pub(crate) fn new(what: &'static str) -> Self {
         Self {
             what,
-            place: Place::new(Duration::from_secs(1), LINES),
+            line: StatusLine::new(Duration::from_secs(1), LINES),
         }
     }
 
     /// Shows the count, unless it was shown a moment ago.
     pub(crate) fn at(&mut self, count: u64) {
-        if self.place.is_due().is_some() {
-            self.place.write(&format!("{count} {}", self.what));
+        if self.line.is_due().is_some() {
+            self.line.write(&format!("{}: {count}", self.what));
         }
     }
 }
@@ -33,12 +35,12 @@ impl Progress {
 /// A bar on standard error for work in phases: redrawn in place on a terminal, a line now and then
 /// elsewhere.
 pub(crate) struct Bar {
-    place: Place,
-    /// What was shown last: a line that says the same is not written again.
+    line: StatusLine,
+    /// The step that was shown last: a line that says the same is not written again.
     shown: Option<Step>,
 }
 
-/// Where the work stands.
+/// The progress of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) phase: &'static str,
@@ -52,34 +54,34 @@ impl Bar {
     /// A bar that writes a line every `lines` where it is not redrawn.
     pub(crate) fn new(lines: Duration) -> Self {
         Self {
-            place: Place::new(Duration::from_millis(100), lines),
+            line: StatusLine::new(Duration::from_millis(100), lines),
             shown: None,
         }
     }
 
     /// Shows the step, unless one was shown a moment ago, or it is the one that was shown last.
     pub(crate) fn at(&mut self, step: Step) {
-        if self.shown.is_some_and(|shown| shown.says(&step)) {
+        if self.shown.is_some_and(|shown| shown.shows(&step)) {
             return;
         }
-        let Some(since) = self.place.is_due() else {
+        let Some(since) = self.line.is_due() else {
             return;
         };
         let before = self.shown.map_or(0, |shown| shown.count);
         let rate = per_second(step.count.saturating_sub(before), since);
-        self.place.write(&step.line(self.place.terminal, rate));
+        self.line.write(&step.line(self.line.terminal, rate));
         self.shown = Some(step);
     }
 
-    /// Takes the bar away, so that something else can be said. It comes back when it is next due.
+    /// Clears the bar, so that something else can be written. It comes back when it is next due.
     pub(crate) fn clear(&mut self) {
-        self.place.clear();
+        self.line.clear();
     }
 }
 
 impl Step {
-    /// Whether `later` says nothing new: at the end of a part only repetitions are counted.
-    fn says(&self, later: &Self) -> bool {
+    /// Whether `later` would show the same: after the end of a part only the count still grows.
+    fn shows(&self, later: &Self) -> bool {
         let is_at_end = later.part.is_some_and(|(at, of)| at >= of);
         self.phase == later.phase
             && self.part == later.part
@@ -100,7 +102,7 @@ impl Step {
             }
             let _ = write!(line, " {:>3} %", at.saturating_mul(100) / of);
         }
-        let _ = write!(line, "  {count} records, {rate}/s");
+        let _ = write!(line, "  {}, {rate}/s", Count(count, "record"));
         line
     }
 }
@@ -111,15 +113,15 @@ pub(crate) fn per_second(count: u64, time: Duration) -> u64 {
     count.saturating_mul(1_000) / millis
 }
 
-/// Standard error, and when it was last written to.
-struct Place {
+/// A line on standard error, and when it was last written.
+struct StatusLine {
     terminal: bool,
     pause: Duration,
     last: Instant,
     drawn: bool,
 }
 
-impl Place {
+impl StatusLine {
     fn new(redraw: Duration, lines: Duration) -> Self {
         let terminal = io::stderr().is_terminal();
         Self {
@@ -156,25 +158,25 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for StatusLine {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// Tells a person something that is not the command's result.
+/// Writes a note for a person, apart from the command's result.
 pub(crate) fn note(text: &str) {
     show(&format!("note: {text}\n"));
 }
 
-/// Takes away what another process drew on the terminal's line.
+/// Clears the terminal's line, which another process may have drawn.
 pub(crate) fn clear_line() {
     if io::stderr().is_terminal() {
         show("\r\x1b[K");
     }
 }
 
-/// Writes to standard error. That nobody reads it is no reason to fail.
+/// Writes to standard error, and ignores a failure: the command's result does not depend on it.
 pub(crate) fn show(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -13,13 +13,14 @@ use sync_mdip_simulator::{Config, Gatekeeper, Log};
 
 use self::compare::Compared;
 use self::expected::Expected;
-use self::node::{Node, Seen};
+use self::node::{Contents, Node};
+use crate::count::Count;
 use crate::failure::{Exit, Failure, Result};
 use crate::progress;
 use crate::report::Report;
 use crate::settings::Settings;
 
-/// The two databases, by what becomes of the processes that fill them.
+/// The two databases, named after the processes that fill them.
 const KILLED: &str = "killed.db";
 const UNDISTURBED: &str = "undisturbed.db";
 /// How long the Gatekeeper waits before each answer to a process that is to be killed, so that it
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     /// The same seed and number make the same log
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Keep the two databases in this folder, which is made where there is none
+    /// Keep the two databases in this folder, which is created if it does not exist
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
@@ -48,14 +49,14 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Document {
     log: Made,
-    /// What the file held after each kill.
-    kills: Vec<Seen>,
+    /// The contents of the file after each kill.
+    kills: Vec<Contents>,
     #[serde(flatten)]
     held: Compared,
     seconds: f64,
 }
 
-/// What the log consists of.
+/// The generated log.
 #[derive(Serialize)]
 struct Made {
     rows: u64,
@@ -86,8 +87,8 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let gatekeeper = Gatekeeper::start(log)
         .map_err(|error| Failure::io("a port of the loopback for the Gatekeeper", error))?;
     steps.say(&format!(
-        "a Gatekeeper inside this process serves it at {}; its snapshot is of position {}, and the \
-         rest of the log comes after it",
+        "a Gatekeeper (the server of an MDIP registry) inside this process serves it at {}; its \
+         snapshot is of position {}, and the rest of the log comes after it",
         gatekeeper.url(),
         made.checkpoint
     ));
@@ -122,7 +123,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     Ok(Report::new(&document, text)?.with_exit(exit))
 }
 
-/// The folder to keep databases in, which must not hold any of ours.
+/// The folder to keep databases in, which must not hold databases of another demo.
 fn fresh(folder: &Path) -> Result<PathBuf> {
     let failed = |error| Failure::io(folder.display(), error);
     std::fs::create_dir_all(folder).map_err(failed)?;
@@ -131,7 +132,7 @@ fn fresh(folder: &Path) -> Result<PathBuf> {
         .find(|name| folder.join(name).exists())
     {
         return Err(Failure::refused(format!(
-            "{name} is in {} already: give another folder",
+            "{name} exists in {}: give another folder",
             folder.display()
         )));
     }
@@ -154,9 +155,10 @@ fn make(args: &Args, steps: &mut Steps) -> Result<(Log, Made)> {
         checkpoint,
     };
     steps.say(&format!(
-        "made a log of {rows} rows: {} signed operations, removals, operations accepted again, and \
-         DIDs that are private to their Gatekeeper",
-        args.operations
+        "made a log of {}: {}, removals, operations accepted again, and operations on DIDs (MDIP's \
+         decentralized identifiers) that are private to their Gatekeeper",
+        Count(rows, "row"),
+        Count(args.operations, "signed operation")
     ));
     Ok((log, made))
 }
@@ -167,12 +169,12 @@ async fn fill_with_kills(
     gatekeeper: &Gatekeeper,
     made: &Made,
     steps: &mut Steps,
-) -> Result<Vec<Seen>> {
+) -> Result<Vec<Contents>> {
     node.migrate(KILLED).await?;
     let mut kills = Vec::new();
     gatekeeper.delay(SLOW);
     for moment in [Moment::Snapshot, Moment::Changes, Moment::Backfill] {
-        let is_reached = |seen: &Seen| moment.is_reached(seen, made);
+        let is_reached = |contents: &Contents| moment.is_reached(contents, made);
         let Some(seen) = node.kill_when(KILLED, is_reached).await? else {
             return Err(Failure::refused(format!(
                 "the process ended before it could be killed {moment}; more --operations take longer"
@@ -200,6 +202,10 @@ async fn fill_undisturbed(node: &Node, steps: &mut Steps) -> Result<()> {
     steps.say(&format!(
         "another process fills {UNDISTURBED} from the log alone, in one go; {seen}"
     ));
+    steps.say(
+        "tombstones in effect are compared, because both files need the same; the others are of \
+         operations that were added again, and a snapshot shows nothing of those removals",
+    );
     Ok(())
 }
 
@@ -212,8 +218,8 @@ enum Moment {
 }
 
 impl Moment {
-    /// Whether that is where the file is.
-    fn is_reached(self, seen: &Seen, made: &Made) -> bool {
+    /// Whether the file has come as far as that.
+    fn is_reached(self, seen: &Contents, made: &Made) -> bool {
         let is_past = |at: Option<u64>, position| at.is_some_and(|at| at >= position);
         match self {
             Self::Snapshot => {
@@ -237,7 +243,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// What is said on the way.
+/// The lines that tell the steps.
 struct Steps {
     json: bool,
     count: u32,
@@ -251,7 +257,7 @@ impl Steps {
         if self.json {
             progress::show(&line);
         } else {
-            // Where nobody reads it the demo goes on, and its end says so.
+            // The demo goes on if this fails. Printing the report fails then, and its exit code says so.
             let mut out = std::io::stdout();
             let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         }
@@ -269,10 +275,13 @@ impl Document {
         let kills = self.kills.len();
         if differences.is_empty() {
             return format!(
-                "proven in {:.0} s: killed {kills} times or never, by snapshot and backfill or by the log \
-                 alone, a store ends with the same {rows} operations, each with the order the log gave \
-                 it, and the same {tombstones} tombstones (fingerprint {fingerprint})\n",
-                self.seconds
+                "proven in {:.0} s: killed {} or never, by snapshot and backfill or by the log alone, a \
+                 store ends with the same {}, each with the order the log gave it, and with the same \
+                 {} in effect (fingerprint {fingerprint})\n",
+                self.seconds,
+                Count(kills, "time"),
+                Count(rows, "operation"),
+                Count(tombstones, "tombstone")
             );
         }
         let mut text = String::new();

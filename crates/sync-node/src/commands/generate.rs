@@ -6,6 +6,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sync_mdip_simulator::{Capture, Config, Gatekeeper, Log, Row, Shares};
 
+use crate::count::Count;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::progress::{Bar, LINES, Step, note};
@@ -36,9 +37,9 @@ pub(crate) struct Args {
     weights: Weights,
 }
 
-/// How often what happens. The first nine are weights: each is a share of their sum.
+/// The frequency of each kind of row. The first nine are weights: each is a share of their sum.
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "How often what happens")]
+#[command(next_help_heading = "Frequencies")]
 struct Weights {
     /// Weight of new agents, which have keys of their own
     #[arg(long, value_name = "WEIGHT", default_value_t = Shares::default().agents)]
@@ -58,7 +59,7 @@ struct Weights {
     /// Weight of removed DIDs that are accepted again
     #[arg(long, value_name = "WEIGHT", default_value_t = Shares::default().additions)]
     additions: u16,
-    /// Weight of updates that displace others, of which no row tells
+    /// Weight of updates that displace others; the log has no row of what they displaced
     #[arg(long, value_name = "WEIGHT", default_value_t = Shares::default().reorganisations)]
     reorganisations: u16,
     /// Weight of a registry's blocks
@@ -124,15 +125,19 @@ fn write(args: &Args, settings: &Settings) -> Result<Report> {
         file,
         ..
     } = &document;
-    let text =
-        format!("wrote {operations} operations in {rows} rows and {pages} answers to {file}\n");
+    let text = format!(
+        "wrote {} in {} and {} to {file}\n",
+        Count(operations, "operation"),
+        Count(rows, "row"),
+        Count(pages, "answer")
+    );
     Report::new(&document, text)
 }
 
 fn serve(args: &Args, address: SocketAddr) -> Result<Report> {
     if !address.ip().is_loopback() {
         return Err(Failure::usage(
-            "--serve is for this machine alone: an address of the loopback, such as 127.0.0.1:4224",
+            "--serve takes an address of the loopback only, such as 127.0.0.1:4224",
         ));
     }
     let (rows, newest) = args.rows();
@@ -142,9 +147,9 @@ fn serve(args: &Args, address: SocketAddr) -> Result<Report> {
         .map_err(|error| Failure::io(format!("listening at {address}"), error))?;
     let stop = Stop::on_signals()?;
     note(&format!(
-        "{} operations are served at {} until SIGINT, SIGTERM or SIGHUP, for trying things out: no \
-         operation is accepted, and nothing is kept",
-        args.operations,
+        "serving {} at {} until SIGINT, SIGTERM or SIGHUP, for trying things out: no operation is \
+         accepted, and nothing is kept",
+        Count(args.operations, "operation"),
         gatekeeper.url()
     ));
     stop.wait_for();
@@ -154,7 +159,7 @@ fn serve(args: &Args, address: SocketAddr) -> Result<Report> {
         url: gatekeeper.url().to_owned(),
         requests: gatekeeper.requests(),
     };
-    let text = format!("answered {} requests\n", document.requests);
+    let text = format!("answered {}\n", Count(document.requests, "request"));
     Report::new(&document, text)
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sync_store::{AnyStore, Limit, StateKey, Stats, SyncState, SyncStore, Totals, limits};
 
 use crate::confirm::confirm;
+use crate::count::Count;
 use crate::dump::{Counts, LOCAL_STATE, Line, Lines, Record, parse};
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
@@ -24,10 +25,10 @@ const PAGE_BYTES: usize = 16 << 20;
 /// The arguments of `load`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// What dump wrote; - is standard input
+    /// The output of dump; - is standard input
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// Operations of one page; a page of large operations has fewer
+    /// Operations in one page; a page of large operations has fewer
     #[arg(long, value_name = "N", default_value = "5000", value_parser = page_size)]
     page_size: usize,
     /// Keep the number of records loaded under this state key, and begin after that many
@@ -53,13 +54,13 @@ struct Document<'a> {
     space: &'a str,
     /// The input was a complete dump, with tombstones, floor and state.
     all: bool,
-    /// Lines the cursor said were loaded before.
+    /// Lines that were loaded before, by the cursor.
     skipped: u64,
     /// Records this run loaded, by kind.
     rows: u64,
     tombstones: u64,
     state: u64,
-    /// What became of the rows.
+    /// The rows by outcome.
     inserted: u64,
     ordered: u64,
     unchanged: u64,
@@ -68,7 +69,7 @@ struct Document<'a> {
     tombstoned: u64,
 }
 
-/// What both ways of loading work on.
+/// The state of a load, of rows alone or of a complete dump.
 struct Load<'a> {
     store: &'a AnyStore,
     lines: Lines,
@@ -79,7 +80,7 @@ struct Load<'a> {
     progress: Progress,
 }
 
-/// What was loaded.
+/// The records and outcomes of a load.
 #[derive(Default)]
 struct Loaded {
     counts: Counts,
@@ -113,7 +114,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let loaded = if all {
         if skipped == 0 && !args.reset {
             refuse_what_is_there(&session, stats).await?;
-            // What is empty may have had another history: the copy begins one of its own.
+            // An empty space may have had another history: the copy begins one of its own.
             load.reset = stats.epoch.is_some();
         }
         load.restore().await?
@@ -138,15 +139,16 @@ async fn refuse_what_is_there(session: &Session, stats: Stats) -> Result<()> {
 }
 
 impl Load<'_> {
-    /// Passes over the lines that the cursor says were loaded; `each` sees them.
+    /// Skips the lines that were loaded, by the cursor; `each` gets them.
     fn skip(&mut self, mut each: impl FnMut(&Line) -> Result<()>) -> Result<()> {
         let position = self.cursor.position();
         while self.lines.count() < position {
             let Some(line) = self.lines.next()? else {
                 let lines = self.lines.count();
                 return Err(Failure::refused(format!(
-                    "{position} records of this input were loaded according to the cursor, and it \
-                     has {lines}: it is another one"
+                    "the cursor says that {} of this input were loaded, but it has {lines}: it is \
+                     another input",
+                    Count(position, "line")
                 )));
             };
             each(&line)?;
@@ -155,7 +157,7 @@ impl Load<'_> {
     }
 }
 
-/// Says how far the pages before a failure came.
+/// Adds to a failure how far the pages before it came.
 fn after(position: u64, failure: Failure) -> Failure {
     match position {
         0 => failure.and("nothing is loaded"),
@@ -185,40 +187,37 @@ impl<'a> Document<'a> {
     }
 
     fn to_text(&self) -> String {
-        let Self {
-            space,
-            rows,
-            tombstones,
-            state,
-            ..
-        } = self;
+        let space = self.space;
+        let rows = Count(self.rows, "row");
         let mut text = if self.all {
-            format!(
-                "restored {rows} rows, {tombstones} tombstones and {state} state entries into \
-                 space {space}\n"
-            )
+            let tombstones = Count(self.tombstones, "tombstone");
+            let state = Count(self.state, "state entry");
+            format!("restored {rows}, {tombstones} and {state} into space {space}\n")
         } else {
-            format!("loaded {rows} rows into space {space}\n")
+            format!("loaded {rows} into space {space}\n")
         };
         for (count, what) in [
-            (self.skipped, "lines were loaded before"),
+            (self.skipped, "lines loaded before"),
             (
                 self.ordered,
-                "rows were there without sync order, and have it now",
+                "rows that were there without sync order, and got it",
             ),
-            (self.unchanged, "rows were there already"),
+            (self.unchanged, "rows that were there already"),
             (
                 self.divergent,
-                "ids stand for another record here, which stays",
+                "rows not loaded, because another record has the id here",
             ),
             (
                 self.order_conflicts,
-                "rows have another sync order here, which stays",
+                "rows not loaded, because the row has another sync order here",
             ),
-            (self.tombstoned, "ids have a tombstone here, which stands"),
+            (
+                self.tombstoned,
+                "rows not loaded, because the id has a tombstone here",
+            ),
         ] {
             if count > 0 {
-                let _ = writeln!(text, "{count} {what}");
+                let _ = writeln!(text, "{what}: {count}");
             }
         }
         text

@@ -2,6 +2,7 @@ use serde::Serialize;
 use sync_store::{Pruned, Seq, SyncStore};
 
 use crate::confirm::confirm;
+use crate::count::Count;
 use crate::duration::Seconds;
 use crate::failure::{Failure, Result};
 use crate::marks::{self, Mark, Marks};
@@ -12,10 +13,10 @@ use crate::settings::Settings;
 /// The arguments of `prune`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Keep what is younger than this: 90d, 12h, 30m, 45s
+    /// Keep tombstones younger than this: 90d, 12h, 30m, 45s
     ///
-    /// Tombstones do not say when they were written. Each run notes the time and the head, and
-    /// prunes up to the newest note that is old enough; the first run therefore prunes nothing.
+    /// Tombstones have no time of writing. Each run notes the time and the head, and prunes up to the
+    /// newest note that is old enough; the first run therefore prunes nothing.
     #[arg(
         long,
         value_name = "AGE",
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     /// Prune up to this seq, whatever its age
     #[arg(long, value_name = "SEQ")]
     up_to: Option<Seq>,
-    /// Do not wait until hydration has backfilled what the space got from a snapshot
+    /// Prune although the backfill of a snapshot's rows still needs the tombstones
     #[arg(long)]
     before_backfill: bool,
     /// Do not ask
@@ -51,8 +52,8 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let stats = session.stats().await?;
     if !args.before_backfill && sync_hydrate::backfill_is_pending(&session.store).await? {
         return Err(Failure::refused(format!(
-            "the backfill of space {space} is not done, and needs its tombstones: a `sync-node \
-             hydrate` that runs to its end does it; --before-backfill prunes all the same"
+            "the backfill of space {space} is not done, and needs its tombstones: let `sync-node \
+             hydrate` run to its end, or prune all the same with --before-backfill"
         )));
     }
     let what = match args.up_to {
@@ -79,8 +80,8 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     };
     let tombstones = session.store.stats().await?.tombstones;
     let text = format!(
-        "{why_none}dropped {dropped} tombstones of space {space}, {tombstones} are left; the floor \
-         is {floor}\n"
+        "{why_none}dropped {} of space {space}, {tombstones} left; the floor is {floor}\n",
+        Count(dropped, "tombstone")
     );
     let document = Document {
         space,

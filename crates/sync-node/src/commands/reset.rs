@@ -2,13 +2,14 @@ use serde::Serialize;
 use sync_store::{Page, SyncStore};
 
 use crate::confirm::confirm;
+use crate::count::Count;
 use crate::failure::Result;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::session::Session;
 use crate::settings::Settings;
 
-/// Rows removed by one step of the sweep; other writers get their turn in between.
+/// Rows removed by one step of the sweep; other writers write in between.
 const SWEEP_ROWS: usize = 10_000;
 
 /// The arguments of `reset`.
@@ -33,8 +34,8 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let space = session.space.as_str();
     let before = session.stats().await?;
     if before.epoch.is_some() {
-        let rows = before.total;
-        let what = format!("empty space {space}: {rows} rows, all tombstones, all state");
+        let rows = Count(before.total, "row");
+        let what = format!("empty space {space}: {rows}, all tombstones, all state");
         confirm(args.yes, &what)?;
         let _ = session.store.apply(Page::new().reset()).await?;
     }
@@ -42,8 +43,9 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let epoch = session.store.stats().await?.epoch;
     let text = match epoch {
         Some(epoch) => format!(
-            "emptied space {space} of {} rows and {} tombstones; it is at epoch {epoch}\n",
-            before.total, before.tombstones
+            "emptied space {space} of {} and {}; the epoch is {epoch}, seqs go on\n",
+            Count(before.total, "row"),
+            Count(before.tombstones, "tombstone")
         ),
         None => String::new(),
     };
@@ -57,7 +59,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     Report::new(&document, text)
 }
 
-/// Removes what resets left behind, of every space of the database, to the end.
+/// Removes the rows that resets left behind, of every space of the database, to the end.
 async fn sweep(session: &Session) -> Result<u64> {
     let mut progress = Progress::new("rows swept");
     let mut removed = 0;

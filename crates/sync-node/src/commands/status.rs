@@ -5,10 +5,12 @@ use serde::Serialize;
 use sync_hydrate::Status;
 use sync_store::{
     AnyBackend, AnyStore, Capabilities, Description, Durability, Limit, SpaceName, StateEntry,
-    SyncState, SyncStore, TimeRange,
+    Stats, SyncState, SyncStore, TimeRange,
 };
 
-use crate::failure::Result;
+use crate::attempts::ATTEMPTS;
+use crate::count::Count;
+use crate::failure::{Exit, Result};
 use crate::fingerprint::Fingerprint;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -21,7 +23,7 @@ const KEYS: usize = 10_000;
 const SPACES: usize = 100;
 /// State entries shown of one space.
 const STATE_SHOWN: usize = 1_000;
-/// How the keys of hydration's own state begin: what they say is shown as the source.
+/// The prefix of hydration's own state keys, whose values are shown as the source.
 const SOURCE_STATE: &str = "source.";
 /// The longest state value shown as text, in bytes.
 const TEXT_SHOWN: usize = 128;
@@ -51,11 +53,11 @@ struct Store {
     durability: &'static str,
     multi_process: bool,
     notify_delay_ms: u128,
-    /// What decides what an answered page survives, as the database calls it.
+    /// The settings that decide what an acknowledged page survives, under the database's own names.
     settings: BTreeMap<String, String>,
-    /// What the database takes, in memory or on disk; absent where it does not tell.
+    /// The size of the database, in memory or on disk; absent where the database does not tell.
     bytes: Option<u64>,
-    /// The same for each row, where every space is looked at and there is a row.
+    /// Bytes for each row, where every space is shown and there is a row.
     bytes_per_operation: Option<u64>,
 }
 
@@ -72,9 +74,11 @@ struct Space {
     head: u64,
     floor: u64,
     fingerprint: Option<Keys>,
+    /// Rows came or went during every walk of the keys, so that the fingerprint is not known.
+    moving: bool,
     /// Absent where no source ever filled the space.
     source: Option<Source>,
-    /// All but what the source section says.
+    /// All entries but those that the source section shows.
     state: Vec<State>,
     /// The space has more state than is shown.
     state_more: bool,
@@ -136,7 +140,12 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
         spaces,
     };
     let text = document.to_text();
-    Report::new(&document, text)
+    let exit = if document.spaces.iter().any(|space| space.moving) {
+        Exit::Retryable
+    } else {
+        Exit::Done
+    };
+    Ok(Report::new(&document, text)?.with_exit(exit))
 }
 
 async fn every_space(backend: &AnyBackend) -> Result<Vec<SpaceName>> {
@@ -183,10 +192,14 @@ impl Store {
         }
         match (self.bytes, self.bytes_per_operation) {
             (Some(bytes), Some(each)) => {
-                let _ = write!(text, "; {bytes} bytes, {each} for each operation");
+                let _ = write!(
+                    text,
+                    "; {}, {each} for each operation",
+                    Count(bytes, "byte")
+                );
             }
             (Some(bytes), None) => {
-                let _ = write!(text, "; {bytes} bytes");
+                let _ = write!(text, "; {}", Count(bytes, "byte"));
             }
             (None, _) => {}
         }
@@ -196,11 +209,10 @@ impl Store {
 
 impl Space {
     async fn read(store: &AnyStore, with_fingerprint: bool) -> Result<Self> {
-        let stats = store.stats().await?;
-        let fingerprint = if with_fingerprint {
-            Some(fingerprint(store).await?)
+        let (stats, fingerprint) = if with_fingerprint {
+            fingerprint(store).await?
         } else {
-            None
+            (store.stats().await?, None)
         };
         let (entries, state_more) = state(store).await?;
         Ok(Self {
@@ -211,6 +223,7 @@ impl Space {
             tombstones: stats.tombstones,
             head: stats.head.value(),
             floor: stats.floor.value(),
+            moving: with_fingerprint && fingerprint.is_none(),
             fingerprint,
             source: Status::load(store).await?.map(Source::of),
             state: entries,
@@ -241,7 +254,23 @@ async fn state(store: &AnyStore) -> Result<(Vec<State>, bool)> {
     }
 }
 
-async fn fingerprint(store: &AnyStore) -> Result<Keys> {
+/// The counters and the fingerprint of one moment. There is no fingerprint where rows came or went
+/// during every attempt.
+async fn fingerprint(store: &AnyStore) -> Result<(Stats, Option<Keys>)> {
+    let mut before = store.stats().await?;
+    for _ in 0..ATTEMPTS {
+        let keys = keys(store).await?;
+        let after = store.stats().await?;
+        // No row comes or goes without a new head. A prune leaves the keys as they are.
+        if (after.epoch, after.head) == (before.epoch, before.head) {
+            return Ok((after, Some(keys)));
+        }
+        before = after;
+    }
+    Ok((before, None))
+}
+
+async fn keys(store: &AnyStore) -> Result<Keys> {
     let mut progress = Progress::new("keys read");
     let mut fingerprint = Fingerprint::default();
     let mut after = None;
@@ -338,8 +367,8 @@ impl Document {
         };
         let _ = writeln!(
             text,
-            "{backend}: an answered page survives {}; for {processes}; noticed elsewhere within \
-             {notify_delay_ms} ms",
+            "{backend}: an acknowledged page survives {}; for {processes}; other processes see it \
+             within {notify_delay_ms} ms",
             match *durability {
                 "memory" => "nothing",
                 "process" => "the end of the process",
@@ -375,7 +404,14 @@ impl Space {
             let _ = writeln!(text, "{name:<12} {count}");
         }
         if let Some(Keys { count, hash }) = &self.fingerprint {
-            let _ = writeln!(text, "fingerprint  {hash} of {count} keys");
+            let keys = Count(count, "key");
+            let _ = writeln!(text, "fingerprint  {hash} of {keys}");
+        }
+        if self.moving {
+            let _ = writeln!(
+                text,
+                "fingerprint  not known: rows came or went during each of {ATTEMPTS} walks"
+            );
         }
         if let Some(source) = &self.source {
             source.write_text(text);
@@ -388,7 +424,8 @@ impl Space {
                 (Some(value), _) => writeln!(text, "state        {key} = {value}"),
                 (None, prefix) => {
                     let prefix = prefix.as_deref().unwrap_or_default();
-                    writeln!(text, "state        {key} = {bytes} bytes, {prefix}…")
+                    let bytes = Count(bytes, "byte");
+                    writeln!(text, "state        {key} = {bytes}, {prefix}…")
                 }
             };
         }
@@ -397,3 +434,6 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

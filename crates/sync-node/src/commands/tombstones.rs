@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use sync_store::{
-    FeedCursor, FeedEntry, FeedKind, Known, Limit, Object, OpId, Payloads, SyncStore,
-    TombstoneReason,
+    AnyStore, Error, FeedCursor, FeedEntry, FeedKind, Known, Limit, Object, OpId, Payloads,
+    SyncStore, TombstoneReason,
 };
 
+use crate::attempts::{Attempts, is_overtaken};
 use crate::failure::Result;
 use crate::report::Report;
 use crate::session::Session;
@@ -48,37 +49,14 @@ struct Listed {
     source_seq: Option<u64>,
     seq: u64,
     lifted: bool,
-    /// It is what the store answers for the id: neither lifted, nor passed by a row or a newer one.
-    stands: bool,
+    /// It refuses its id: it is not lifted, and neither a row nor a newer tombstone superseded it.
+    in_effect: bool,
 }
 
 pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let session = Session::open(settings).await?;
     session.stats().await?;
-    let mut tombstones = Vec::new();
-    let mut more = false;
-    let mut cursor = FeedCursor::Beginning;
-    'walk: loop {
-        let page = session
-            .store
-            .feed(cursor, Limit::rows(ENTRIES), Payloads::Skip)
-            .await?;
-        for entry in page.entries {
-            if !is_asked_for(&entry, args.reason) {
-                continue;
-            }
-            if tombstones.len() == args.limit {
-                more = true;
-                break 'walk;
-            }
-            tombstones.extend(Listed::of(entry));
-        }
-        if !page.more {
-            break;
-        }
-        cursor = page.next;
-    }
-    say_which_stand(&session, &mut tombstones).await?;
+    let List { tombstones, more } = list(&session.store, &args).await?;
     let document = Document {
         space: session.space.as_str(),
         tombstones,
@@ -88,28 +66,82 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     Report::new(&document, text)
 }
 
-fn is_asked_for(entry: &FeedEntry, wanted: Option<TombstoneReason>) -> bool {
+#[derive(Default)]
+struct List {
+    tombstones: Vec<Listed>,
+    more: bool,
+}
+
+/// Lists from the beginning each time a prune or a reset overtakes the walk.
+async fn list(store: &AnyStore, args: &Args) -> Result<List> {
+    let mut attempts = Attempts::default();
+    loop {
+        let before = store.stats().await?;
+        let walked = walk(store, args).await;
+        let after = store.stats().await?;
+        match walked {
+            Ok(Some(list)) if (after.epoch, after.floor) == (before.epoch, before.floor) => {
+                return Ok(list);
+            }
+            Err(error) if !is_overtaken(&error) => return Err(error.into()),
+            Ok(_) | Err(_) => attempts.again("tombstones were pruned or lifted")?,
+        }
+    }
+}
+
+/// The list, or nothing where tombstones were pruned or lifted meanwhile.
+async fn walk(store: &AnyStore, args: &Args) -> Result<Option<List>, Error> {
+    let mut list = List::default();
+    let mut cursor = FeedCursor::Beginning;
+    loop {
+        let limit = Limit::rows(ENTRIES);
+        let page = store.feed(cursor, limit, Payloads::Skip).await?;
+        let asked = |entry: &&FeedEntry| is_asked_for(entry, args.reason);
+        let entries: Vec<_> = page.entries.iter().filter(asked).collect();
+        let ids: Vec<OpId> = entries.iter().map(|entry| entry.id).collect();
+        let known = store.known(&ids).await?;
+        let doubtful = entries.iter().zip(&known).filter(is_doubtful);
+        let doubtful: Vec<_> = doubtful.map(|(entry, _)| *entry).collect();
+        if !doubtful.is_empty() {
+            let again = store.feed(cursor, limit, Payloads::Skip).await?.entries;
+            let is_there = |entry: &&FeedEntry| {
+                let at = again.binary_search_by_key(&entry.seq, |other| other.seq);
+                at.ok().and_then(|at| again.get(at)) == Some(*entry)
+            };
+            if !doubtful.iter().all(is_there) {
+                return Ok(None);
+            }
+        }
+        for (entry, known) in entries.into_iter().zip(known) {
+            if list.tombstones.len() == args.limit {
+                list.more = true;
+                return Ok(Some(list));
+            }
+            list.tombstones.extend(Listed::of(entry, known));
+        }
+        if !page.more {
+            return Ok(Some(list));
+        }
+        cursor = page.next;
+    }
+}
+
+/// Whether the tombstone is in effect by the page, and its id unknown by the look-up after it. A newer
+/// tombstone of the id was lifted, or the space changed between the two.
+fn is_doubtful((entry, known): &(&&FeedEntry, &Known)) -> bool {
+    matches!(entry.kind, FeedKind::Tombstone { lifted: false, .. }) && **known == Known::Unknown
+}
+
+fn is_asked_for(entry: &FeedEntry, asked: Option<TombstoneReason>) -> bool {
     match entry.kind {
-        FeedKind::Tombstone { reason, .. } => wanted.is_none_or(|wanted| wanted == reason),
+        FeedKind::Tombstone { reason, .. } => asked.is_none_or(|asked| asked == reason),
         FeedKind::Live { .. } => false,
     }
 }
 
-async fn say_which_stand(session: &Session, tombstones: &mut [Listed]) -> Result<()> {
-    for part in tombstones.chunks_mut(ENTRIES) {
-        let ids = part.iter().map(|listed| listed.id.parse());
-        let ids: Vec<OpId> = ids.collect::<Result<_, sync_store::Error>>()?;
-        let known = session.store.known(&ids).await?;
-        for (listed, known) in part.iter_mut().zip(known) {
-            listed.stands =
-                matches!(known, Known::Tombstoned { seq, .. } if seq.value() == listed.seq);
-        }
-    }
-    Ok(())
-}
-
 impl Listed {
-    fn of(entry: FeedEntry) -> Option<Self> {
+    /// The tombstone of the entry; `known` is of its id.
+    fn of(entry: &FeedEntry, known: Known) -> Option<Self> {
         let FeedKind::Tombstone {
             reason,
             source_seq,
@@ -118,23 +150,21 @@ impl Listed {
         else {
             return None;
         };
-        let bytes = entry.object.map(Object::into_bytes);
-        let text = bytes
-            .as_deref()
-            .and_then(|bytes| str::from_utf8(bytes).ok());
+        let bytes = entry.object.as_ref().map(Object::as_bytes);
+        let text = bytes.and_then(|bytes| str::from_utf8(bytes).ok());
         Some(Self {
             id: entry.id.to_string(),
             ts: entry.ts.map(u64::from),
             object: text.map(ToOwned::to_owned),
             object_base64: match text {
                 Some(_) => None,
-                None => bytes.as_deref().map(|bytes| STANDARD.encode(bytes)),
+                None => bytes.map(|bytes| STANDARD.encode(bytes)),
             },
             reason: reason.name(),
             source_seq: source_seq.map(u64::from),
             seq: entry.seq.value(),
             lifted,
-            stands: false,
+            in_effect: matches!(known, Known::Tombstoned { seq, .. } if seq == entry.seq),
         })
     }
 }
@@ -159,10 +189,10 @@ impl Document<'_> {
                 }
                 (None, None) => {}
             }
-            text.push_str(match (listed.stands, listed.lifted) {
+            text.push_str(match (listed.in_effect, listed.lifted) {
                 (true, _) => "\n",
                 (false, true) => "  (lifted)\n",
-                (false, false) => "  (passed)\n",
+                (false, false) => "  (superseded)\n",
             });
         }
         if self.more {
@@ -171,3 +201,6 @@ impl Document<'_> {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

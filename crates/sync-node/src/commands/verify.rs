@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sync_store::{Finding, SyncStoreExt};
 
+use crate::count::Count;
 use crate::failure::{Exit, Result};
 use crate::report::Report;
 use crate::session::Session;
@@ -17,7 +18,7 @@ pub(crate) struct Args {}
 struct Document<'a> {
     space: &'a str,
     clean: bool,
-    /// The space was written to all the while, and nothing can be said.
+    /// The space changed during every recount, so nothing is known.
     moving: bool,
     rows: u64,
     ordered: u64,
@@ -52,13 +53,7 @@ pub(crate) async fn run(_args: Args, settings: &Settings) -> Result<Report> {
 }
 
 fn text(document: &Document<'_>) -> String {
-    let Document {
-        space,
-        rows,
-        tombstones,
-        head,
-        ..
-    } = document;
+    let Document { space, head, .. } = document;
     let mut text = String::new();
     for finding in &document.findings {
         let _ = writeln!(text, "{finding}");
@@ -66,10 +61,13 @@ fn text(document: &Document<'_>) -> String {
     let _ = if document.clean {
         writeln!(
             text,
-            "space {space} is sound: {rows} rows, {tombstones} tombstones, head {head}"
+            "space {space} is sound: {}, {}, head {head}",
+            Count(document.rows, "row"),
+            Count(document.tombstones, "tombstone")
         )
     } else {
-        writeln!(text, "space {space}: {} findings", document.findings.len())
+        let findings = Count(document.findings.len(), "finding");
+        writeln!(text, "space {space}: {findings}")
     };
     text
 }

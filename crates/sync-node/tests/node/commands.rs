@@ -58,6 +58,7 @@ fn status_shows_what_a_space_holds() {
                 {"key": "long", "bytes": 129, "hexPrefix": "78".repeat(16)},
                 {"key": "text", "bytes": 2, "text": "42"},
             ],
+            "moving": false,
             "source": null,
             "stateMore": false,
         })

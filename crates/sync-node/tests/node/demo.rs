@@ -16,6 +16,18 @@ fn the_demo_proves_what_it_says_and_tells_each_step() {
     assert_eq!(text.matches("is killed").count(), 3, "{text}");
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("proven in "), "{text}");
+    // The tombstones that are compared are those that each file's line says are in effect.
+    let in_effect = |line: &str| {
+        let (before, _) = line.split_once(" of them in effect")?;
+        Some(before.rsplit(' ').next().unwrap().to_owned())
+    };
+    let counts: Vec<_> = text.lines().filter_map(in_effect).collect();
+    assert_eq!(counts.len(), 5, "{text}");
+    assert_eq!(counts[3], counts[4], "{text}");
+    assert!(
+        last.contains(&format!(" {} tombstones in effect", counts[4])),
+        "{text}"
+    );
     assert_eq!(std::fs::read_dir(node.directory()).unwrap().count(), 0);
 }
 
@@ -36,6 +48,7 @@ fn the_demo_answers_one_document_and_keeps_its_databases_where_asked() {
     assert_eq!(kills[2]["phase"], "order");
     for kill in kills {
         assert_eq!(kill["findings"], json!([]));
+        assert!(kill["tombstonesInEffect"].as_u64() <= kill["tombstones"].as_u64());
         assert!(kill["rows"].as_u64().unwrap() > 0);
     }
     for file in ["killed.db", "undisturbed.db"] {

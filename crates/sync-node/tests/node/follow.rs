@@ -176,7 +176,7 @@ fn a_generated_log_is_served_until_the_end_is_asked_for() {
         command
     };
     let daemon = Daemon::start(command("127.0.0.1:0"));
-    let line = daemon.says("are served at http://127.0.0.1:");
+    let line = daemon.says("serving 100 operations at http://127.0.0.1:");
     assert!(line.contains("for trying things out"), "{line}");
     let url = line
         .split(' ')

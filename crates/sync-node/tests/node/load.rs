@@ -37,7 +37,7 @@ fn load_reads_what_dump_writes_from_a_file_and_from_standard_input() {
 }
 
 #[test]
-fn what_stands_stays_and_is_counted() {
+fn what_the_space_holds_stays_and_is_counted() {
     let node = Node::new();
     node.apply([Page::new().upserts([op(1), op(2), op(3), op(4).at(order(7))])]);
     node.run(&["reject", &hex(5)]).ok();
@@ -66,7 +66,7 @@ fn what_stands_stays_and_is_counted() {
     assert_eq!(node.run(&["dump"]).ok(), after);
     let text = node.feed(&["load"], input.concat()).ok();
     assert!(
-        text.contains("1 ids stand for another record here"),
+        text.contains("another record has the id here: 1\n"),
         "{text}"
     );
 }
@@ -186,7 +186,7 @@ fn an_input_shorter_than_its_cursor_is_another_one() {
         let ran = node.feed(&["load", "--json", "--cursor-key", "c"], input);
         let (kind, message) = ran.error(1);
         assert_eq!(kind, "refused");
-        assert!(message.contains("5 records"), "{message}");
+        assert!(message.contains("5 lines"), "{message}");
     }
     assert_eq!(cursor(&node).as_deref(), Some("5"));
 }

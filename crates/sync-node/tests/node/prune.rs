@@ -79,7 +79,7 @@ fn prune_keeps_what_an_operator_rejected_until_it_is_revived() {
     );
     node.run(&["verify"]).ok();
     let copy = Node::new();
-    copy.feed(&["load"], &node.everything()).ok();
+    copy.feed(&["load"], node.everything()).ok();
     assert_eq!(copy.everything(), node.everything());
     for node in [&node, &copy] {
         node.apply([Page::new().upserts([4, 9].map(op)).reviving().replacing()]);
@@ -92,7 +92,7 @@ fn prune_keeps_what_an_operator_rejected_until_it_is_revived() {
 }
 
 #[test]
-fn the_first_prune_by_age_drops_nothing_and_notes_where_the_log_stands() {
+fn the_first_prune_by_age_drops_nothing_and_notes_the_time_and_the_head() {
     let node = node();
     let before = days_ago(0);
     let pruned = node.run(&["prune", "--yes", "--json"]).json();

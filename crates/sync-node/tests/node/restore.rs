@@ -98,7 +98,7 @@ fn a_complete_dump_of_a_copy_is_the_same_to_the_byte() {
 }
 
 #[test]
-fn what_stands_under_every_id_is_the_same_in_a_copy() {
+fn every_id_has_the_same_row_or_tombstone_in_a_copy() {
     let node = eventful();
     let copy = Node::new();
     restore(&copy, &node.everything(), &[]);
@@ -362,11 +362,11 @@ fn records_out_of_place_are_refused_with_their_line() {
         (vec![line(1)], "the dump has no end record"),
         (
             vec![line(1), line(1), end(2, 0)],
-            "is in the dump before, and stands",
+            "has a row or tombstone before that refuses it",
         ),
         (
             vec![grave(1, "operator", "1"), line(1), end(1, 1)],
-            "line 3: 0101010101010101010101010101010101010101010101010101010101010101 is in",
+            "line 3: 0101010101010101010101010101010101010101010101010101010101010101 has a row",
         ),
         (
             vec![
@@ -374,7 +374,7 @@ fn records_out_of_place_are_refused_with_their_line() {
                 grave(1, "removed", "1"),
                 end(0, 2),
             ],
-            "has a tombstone before that lets nothing pass",
+            "has a tombstone before that refuses it",
         ),
         (
             vec![
@@ -382,7 +382,7 @@ fn records_out_of_place_are_refused_with_their_line() {
                 grave(1, "removed", "null"),
                 end(0, 2),
             ],
-            "has a tombstone before that lets nothing pass",
+            "has a tombstone before that refuses it",
         ),
     ] {
         let mut lines: Vec<String> = lines;

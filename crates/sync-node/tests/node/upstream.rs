@@ -95,14 +95,14 @@ pub(crate) fn interrupted(node: &Node, gatekeeper: &Gatekeeper, requests: u64) -
 pub(crate) struct Holds {
     /// Each row's line of a dump, order included, by time.
     rows: Vec<String>,
-    /// The tombstones that stand, with their reason and the source's position, by id.
+    /// The tombstones in effect, with their reason and the source's position, by id.
     tombstones: BTreeMap<String, (String, Option<u64>)>,
 }
 
 pub(crate) fn holds(node: &Node) -> Holds {
     let listed = ["tombstones", "--json", "--limit", "1000000"];
     let listed = node.run(&listed).json();
-    let stands = |tombstone: &&Value| tombstone["stands"] == true;
+    let in_effect = |tombstone: &&Value| tombstone["inEffect"] == true;
     let tombstones = listed["tombstones"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     Holds {
@@ -113,7 +113,7 @@ pub(crate) fn holds(node: &Node) -> Holds {
             .map(str::to_owned)
             .collect(),
         tombstones: tombstones
-            .filter(stands)
+            .filter(in_effect)
             .map(|t| {
                 (
                     text(&t["id"]),

@@ -7,25 +7,28 @@ use sync_store::{
 };
 
 use super::expected::Expected;
+use crate::count::Count;
 use crate::failure::Result;
 use crate::fingerprint::Fingerprint;
 
 /// Rows of one step of a walk.
 const ROWS: usize = 1_000;
-/// The most differences that are told one by one.
-const TOLD: usize = 10;
+/// The most differences that are listed.
+const LISTED: usize = 10;
 
 /// Two stores, compared.
 #[derive(Default, Serialize)]
 pub(super) struct Compared {
     pub(super) rows: u64,
+    /// Those in effect, which are compared.
+    #[serde(rename = "tombstonesInEffect")]
     pub(super) tombstones: u64,
     pub(super) fingerprint: String,
-    /// Empty where everything is as it has to be.
+    /// Empty where the stores agree with each other and with the log.
     pub(super) differences: Vec<String>,
 }
 
-/// Recounts both stores, and compares them with each other and with what the log says.
+/// Recounts both stores, and compares them with each other and with the log.
 pub(super) async fn compare<S: SyncStore>(
     killed: &S,
     undisturbed: &S,
@@ -38,8 +41,8 @@ pub(super) async fn compare<S: SyncStore>(
     }
     let rows = rows(killed, undisturbed, expected, &mut differences).await?;
     let tombstones = tombstones(killed, undisturbed, expected, &mut differences).await?;
-    let more = differences.len().saturating_sub(TOLD);
-    differences.truncate(TOLD);
+    let more = differences.len().saturating_sub(LISTED);
+    differences.truncate(LISTED);
     if more > 0 {
         differences.push(format!("and {more} more"));
     }
@@ -91,24 +94,24 @@ async fn rows<S: SyncStore>(
     }
     if killed.count() != expected.orders.len() as u64 {
         differences.push(format!(
-            "there are {} rows, and the log comes to {}",
-            killed.count(),
+            "there are {}, and the log comes to {}",
+            Count(killed.count(), "row"),
             expected.orders.len()
         ));
     }
     Ok(killed)
 }
 
-/// Compares the tombstones that stand; answers how many there are.
+/// Compares the tombstones in effect; answers their number.
 async fn tombstones<S: SyncStore>(
     killed: &S,
     undisturbed: &S,
     expected: &Expected,
     differences: &mut Vec<String>,
 ) -> Result<u64> {
-    let (left, right) = (standing(killed).await?, standing(undisturbed).await?);
+    let (left, right) = (in_effect(killed).await?, in_effect(undisturbed).await?);
     if left != right {
-        differences.push("the tombstones differ".to_owned());
+        differences.push("the tombstones in effect differ".to_owned());
     }
     let removed = |(id, seq): (&OpId, &u64)| (*id, (TombstoneReason::Removed, Some(*seq)));
     if !expected
@@ -117,16 +120,19 @@ async fn tombstones<S: SyncStore>(
         .map(removed)
         .eq(left.iter().map(|(id, stone)| (*id, *stone)))
     {
-        differences.push("the tombstones are not those of the log".to_owned());
+        differences.push("the tombstones in effect are not those of the log".to_owned());
     }
     Ok(left.len() as u64)
 }
 
-/// The tombstones that stand, with why and the source's position.
-async fn standing<S: SyncStore>(
+/// The tombstones that refuse their operation, with the reason and the source's position.
+///
+/// Not those of operations that were added again. How many of these there are depends on how a store
+/// was filled: a snapshot does not show them.
+pub(super) async fn in_effect<S: SyncStore>(
     store: &S,
 ) -> Result<BTreeMap<OpId, (TombstoneReason, Option<u64>)>> {
-    let mut standing = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let mut cursor = FeedCursor::Beginning;
     loop {
         let page = store
@@ -142,11 +148,11 @@ async fn standing<S: SyncStore>(
             } = entry.kind
                 && seq == entry.seq
             {
-                standing.insert(entry.id, (reason, source_seq.map(SyncOrder::value)));
+                found.insert(entry.id, (reason, source_seq.map(SyncOrder::value)));
             }
         }
         if !page.more {
-            return Ok(standing);
+            return Ok(found);
         }
         cursor = page.next;
     }

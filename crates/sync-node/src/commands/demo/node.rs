@@ -10,6 +10,8 @@ use sync_hydrate::Status;
 use sync_store::sqlite::{SqliteBackend, SqliteConfig, SqliteStore};
 use sync_store::{Backend as _, SpaceName, SyncStore as _, SyncStoreExt as _};
 
+use super::compare;
+use crate::count::Count;
 use crate::failure::{Failure, Result};
 
 /// How often the file of a process that is to be killed is looked at.
@@ -24,22 +26,26 @@ pub(super) struct Node {
     space: SpaceName,
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Serialize)]
-pub(super) struct Seen {
+#[serde(rename_all = "camelCase")]
+pub(super) struct Contents {
     pub(super) phase: &'static str,
     pub(super) rows: u64,
     pub(super) ordered: u64,
+    /// All tombstones in the feed.
     pub(super) tombstones: u64,
+    /// Those that refuse their operation. The others are history: the operation was added again.
+    pub(super) tombstones_in_effect: u64,
     /// How far the log is read.
     pub(super) cursor: Option<u64>,
     /// How far the backfill is.
     pub(super) walked: Option<u64>,
-    /// What a recount found wrong.
+    /// The findings of a recount.
     pub(super) findings: Vec<String>,
 }
 
-/// A process that does not outlive this one's interest in it.
+/// A process that is killed when this value is dropped.
 struct Running(Child);
 
 impl Node {
@@ -69,14 +75,15 @@ impl Node {
         Ok(backend.open(&self.space).await?)
     }
 
-    /// What the file holds, recounted.
-    pub(super) async fn look(&self, file: &str) -> Result<Seen> {
+    /// Recounts the file.
+    pub(super) async fn look(&self, file: &str) -> Result<Contents> {
         let store = self.open(file).await?;
         let report = store.verify().await?;
-        let mut seen = Seen::read(&store).await?;
+        let mut contents = Contents::read(&store).await?;
+        contents.tombstones_in_effect = compare::in_effect(&store).await?.len() as u64;
         let findings = report.findings.iter();
-        seen.findings.extend(findings.map(ToString::to_string));
-        Ok(seen)
+        contents.findings.extend(findings.map(ToString::to_string));
+        Ok(contents)
     }
 
     /// Fills the database in a process of its own, to the end.
@@ -94,17 +101,18 @@ impl Node {
         )))
     }
 
-    /// Fills the database in a process of its own and kills that when the file `is_reached`; answers
-    /// what the file then holds, or nothing where the process ended before.
+    /// Fills the database in a process of its own and kills that as soon as the contents of the file
+    /// satisfy `is_reached`. Answers the contents after the kill, or nothing where the process ended
+    /// before.
     pub(super) async fn kill_when(
         &self,
         file: &str,
-        is_reached: impl Fn(&Seen) -> bool + Send + Sync,
-    ) -> Result<Option<Seen>> {
+        is_reached: impl Fn(&Contents) -> bool + Send + Sync,
+    ) -> Result<Option<Contents>> {
         let mut child = self.start(file, &[])?;
         let failed = |error| Failure::io("a process", error);
         let store = self.open(file).await?;
-        while !is_reached(&Seen::read(&store).await?) {
+        while !is_reached(&Contents::read(&store).await?) {
             if child.0.try_wait().map_err(failed)?.is_some() {
                 return Ok(None);
             }
@@ -144,13 +152,13 @@ fn is_ours(name: &OsString) -> bool {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Of one that has ended there is nothing left to end.
+        // Both fail where the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Seen {
+impl Contents {
     async fn read(store: &SqliteStore) -> Result<Self> {
         let status = Status::load(store).await?;
         let status = status.as_ref();
@@ -160,6 +168,8 @@ impl Seen {
             rows: counters.total,
             ordered: counters.ordered,
             tombstones: counters.tombstones,
+            // Counted by `look` alone, because it takes a walk.
+            tombstones_in_effect: 0,
             cursor: status.and_then(|status| status.cursor).map(u64::from),
             walked: status.and_then(|status| status.walked).map(u64::from),
             findings: Vec::new(),
@@ -168,17 +178,15 @@ impl Seen {
 }
 
 /// The end of a sentence.
-impl fmt::Display for Seen {
+impl fmt::Display for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            rows,
-            ordered,
-            tombstones,
-            ..
-        } = self;
         write!(
             f,
-            "the file holds {rows} rows, {ordered} of them ordered, and {tombstones} tombstones"
+            "the file holds {}, {} of them ordered, and {}, {} of them in effect",
+            Count(self.rows, "row"),
+            self.ordered,
+            Count(self.tombstones, "tombstone"),
+            self.tombstones_in_effect
         )?;
         if let Some(cursor) = self.cursor {
             write!(f, ", is read up to {cursor}")?;
@@ -188,7 +196,7 @@ impl fmt::Display for Seen {
         }
         match self.findings.len() {
             0 => f.write_str(", and is sound"),
-            findings => write!(f, ", and has {findings} faults"),
+            findings => write!(f, ", and has {}", Count(findings, "fault")),
         }
     }
 }

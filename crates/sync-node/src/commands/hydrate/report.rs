@@ -6,6 +6,7 @@ use serde::Serialize;
 use sync_hydrate::{Progress, Status};
 use sync_store::{SpaceName, SyncOrder, Totals};
 
+use crate::count::Count;
 use crate::failure::Result;
 use crate::progress::per_second;
 use crate::report::Report;
@@ -183,21 +184,22 @@ impl Document<'_> {
         }
         let _ = match (self.cursor, self.held) {
             (Some(cursor), Some(held)) => {
-                writeln!(
-                    text,
-                    ", read up to {cursor}; the source holds {held} operations"
-                )
+                let held = Count(held, "operation");
+                writeln!(text, ", read up to {cursor}; the source holds {held}")
             }
             _ => writeln!(text),
         };
         let _ = writeln!(
             text,
-            "{} records in {} pages, {:.1} s, {} records/s",
-            self.records, self.pages, self.seconds, self.records_per_second
+            "{} in {}, {:.1} s, {} a second",
+            Count(self.records, "record"),
+            Count(self.pages, "page"),
+            self.seconds,
+            Count(self.records_per_second, "record")
         );
         self.write_outcomes(&mut text);
         for (reason, count) in &self.invalid {
-            let _ = writeln!(text, "{count} invalid: {}", reason.escape_debug());
+            let _ = writeln!(text, "invalid, {}: {count}", reason.escape_debug());
         }
         let Spent {
             fetch,
@@ -222,38 +224,50 @@ impl Document<'_> {
         for (count, what) in [
             (totals.inserted, "inserted"),
             (totals.replaced, "replaced by the source's record"),
-            (totals.ordered, "were there, and have their order now"),
+            (
+                totals.ordered,
+                "rows that were there without order, and got it",
+            ),
             (totals.deleted, "deleted"),
             (totals.rejected, "removed before they were here"),
-            (totals.unchanged, "were there already"),
+            (totals.unchanged, "rows that were there already"),
             (
                 totals.divergent,
-                "ids stand for another record here, which stays",
+                "not stored, because another record has the id here",
             ),
             (
                 totals.order_conflicts,
-                "rows have another order here, which stays",
+                "order not stored, because the row has another one here",
             ),
-            (totals.tombstoned, "ids have a tombstone here, which stands"),
-            (totals.superseded, "removals came after a newer addition"),
+            (
+                totals.tombstoned,
+                "not stored, because the id has a tombstone here",
+            ),
+            (
+                totals.superseded,
+                "removals skipped, because a newer addition is stored",
+            ),
             (
                 totals.other_object,
-                "removals named another object, and were left alone",
+                "removals skipped, because they name another object",
             ),
-            (self.left_out.local, "left out: private to the source"),
+            (self.left_out.local, "left out as private to the source"),
             (
                 self.left_out.unshown,
-                "left out: nothing shows that they are not private",
+                "left out because nothing shows that they are not private",
             ),
-            (self.conflicts, "pages that another process was ahead of"),
+            (
+                self.conflicts,
+                "pages written by another process in the meantime",
+            ),
             (
                 self.resets,
-                "times the source began a new history, and the space with it",
+                "resets of the space, because the source began a new history",
             ),
-            (self.unordered.unwrap_or(0), "rows are without order"),
+            (self.unordered.unwrap_or(0), "rows without order"),
         ] {
             if count > 0 {
-                let _ = writeln!(text, "{count} {what}");
+                let _ = writeln!(text, "{what}: {count}");
             }
         }
     }

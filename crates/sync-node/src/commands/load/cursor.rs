@@ -12,7 +12,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// The cursor under `key`; at the beginning where there is none or `from_the_beginning`.
+    /// The cursor under `key`; at the beginning if there is none or if `from_the_beginning`.
     pub(super) async fn read(
         store: &AnyStore,
         key: Option<StateKey>,

@@ -1,9 +1,9 @@
 //! Restoring a complete dump: the same entries in the same order, under new seqs.
 //!
-//! A page's deletes act before its upserts, and lifts before both, so a page ends where a tombstone
-//! follows a row and where an id comes a second time. A tombstone that was lifted is lifted by the
-//! page after its own. A tombstone of an id that has one already, which was passed when the id came
-//! back and not lifted, needs a row to delete: an empty one is inserted for it first.
+//! A page's lifts act before its deletes, and these before its upserts. So a page ends before a
+//! tombstone that follows a row, and before an id that comes a second time. A lifted tombstone is
+//! lifted by the page after its own. A second tombstone of an id, where the first was superseded by a
+//! row and not lifted, needs a row to delete: an empty row is inserted first.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -13,6 +13,7 @@ use sync_store::{
 };
 
 use super::{LOCAL_STATE, Load, Loaded, PAGE_BYTES, after};
+use crate::count::Count;
 use crate::dump::{Counts, Line, Record, Tombstone, parse};
 use crate::failure::{Failure, Result};
 
@@ -21,7 +22,7 @@ const ENTRIES: usize = limits::PAGE_OPERATIONS / 4;
 /// State changes of one page, with the cursor's.
 const STATE: usize = limits::PAGE_STATE_CHANGES - 1;
 
-/// What the next page writes.
+/// The contents of the next page.
 #[derive(Default)]
 struct Pending {
     /// Tombstones of the page before, which it could not lift itself.
@@ -34,7 +35,7 @@ struct Pending {
     bytes: usize,
 }
 
-/// How far the dump was read.
+/// The records that were read.
 #[derive(Default)]
 struct Read {
     counts: Counts,
@@ -99,8 +100,8 @@ impl Load<'_> {
         Ok(loaded)
     }
 
-    /// Passes over what is loaded. Lifts that the last page before left to the next one are found
-    /// again: no page is longer than the lines that are remembered.
+    /// Skips the lines that are loaded. Finds the lifts that the last page left to the next one: no
+    /// page is longer than the lines that are remembered.
     fn catch_up(&mut self, read: &mut Read, pending: &mut Pending) -> Result<()> {
         let mut last = VecDeque::with_capacity(ENTRIES);
         self.skip(|line| {
@@ -134,7 +135,7 @@ impl Load<'_> {
         }
     }
 
-    /// Writes the pending page; what is before `position`'s end is loaded then.
+    /// Writes the pending page, so that the lines up to `position` are loaded.
     async fn flush(
         &mut self,
         pending: &mut Pending,
@@ -190,13 +191,13 @@ impl Load<'_> {
             Ok(())
         } else {
             Err(Failure::refused(
-                "the space was written to by another process while it was restored",
+                "another process wrote to the space while it was restored",
             ))
         }
     }
 
-    /// The pending entries as a page, after what they need was written. Leaves in `pending` what
-    /// the page after it has to lift.
+    /// The pending entries as a page, after the rows that they need were written. Leaves in `pending`
+    /// the tombstones that the page after it has to lift.
     async fn page(&mut self, pending: &mut Pending) -> Result<Page> {
         let Pending {
             lifts,
@@ -209,19 +210,19 @@ impl Load<'_> {
         pending.lifts = lifted.map(|(_, tombstone)| tombstone.id).collect();
         let mut page = Page::new().reviving();
         let mut passed = Page::new().reviving();
-        let standing = self.standing(&lifts, &tombstones, &rows).await?;
-        let (buried, rowed) = standing.split_at(tombstones.len());
-        for ((line, tombstone), known) in tombstones.into_iter().zip(buried) {
+        let known = self.known(&lifts, &tombstones, &rows).await?;
+        let (of_tombstones, of_rows) = known.split_at(tombstones.len());
+        for ((line, tombstone), known) in tombstones.into_iter().zip(of_tombstones) {
             if let Known::Tombstoned { .. } = known {
                 passed.upserts.push(row_to_delete(line, &tombstone, known)?);
             }
             page.deletes.extend(deletes(tombstone, known));
         }
-        for ((line, row), known) in rows.into_iter().zip(rowed) {
-            if !may_stand(known, row.sync_order) {
+        for ((line, row), known) in rows.into_iter().zip(of_rows) {
+            if !may_be_inserted(known, row.sync_order) {
                 return Err(at(
                     line,
-                    &format!("{} is in the dump before, and stands", row.id),
+                    &format!("{} has a row or tombstone before that refuses it", row.id),
                 ));
             }
             page.upserts.push(row);
@@ -238,8 +239,8 @@ impl Load<'_> {
         Ok(page)
     }
 
-    /// What stands under the ids of the tombstones and rows, after the lifts.
-    async fn standing(
+    /// What the space knows of the ids of the tombstones and rows, after the lifts.
+    async fn known(
         &self,
         lifts: &[OpId],
         tombstones: &[(u64, Tombstone)],
@@ -250,8 +251,10 @@ impl Load<'_> {
             return Ok(vec![Known::Unknown; tombstones.len() + rows.len()]);
         }
         let lifts: HashSet<_> = lifts.iter().collect();
-        let buried = tombstones.iter().map(|(_, tombstone)| tombstone.id);
-        let ids: Vec<_> = buried.chain(rows.iter().map(|(_, row)| row.id)).collect();
+        let of_tombstones = tombstones.iter().map(|(_, tombstone)| tombstone.id);
+        let ids: Vec<_> = of_tombstones
+            .chain(rows.iter().map(|(_, row)| row.id))
+            .collect();
         let mut known = self.store.known(&ids).await?;
         for (id, known) in ids.iter().zip(&mut known) {
             if matches!(known, Known::Tombstoned { .. }) && lifts.contains(id) {
@@ -284,7 +287,7 @@ impl Pending {
 }
 
 impl Read {
-    /// Reads a line and checks that its record may stand where it stands.
+    /// Reads a line and checks that its record is in place.
     fn check(&mut self, line: &Line) -> Result<Record> {
         let record = parse(line)?;
         let wrong = |what: &str| Err(at(line.number, what));
@@ -314,9 +317,11 @@ impl Read {
                     state,
                 } = self.counts;
                 return wrong(&format!(
-                    "the end record says {} rows, {} tombstones and {} state entries; before it \
-                     are {rows}, {tombstones} and {state}",
-                    counts.rows, counts.tombstones, counts.state
+                    "the end record says {}, {} and {}; before it are {rows}, {tombstones} and \
+                     {state}",
+                    Count(counts.rows, "row"),
+                    Count(counts.tombstones, "tombstone"),
+                    Count(counts.state, "state entry")
                 ));
             }
             Record::Header => {}
@@ -337,7 +342,7 @@ fn at(line: u64, what: &str) -> Failure {
     Failure::input(format!("line {line}: {what}"))
 }
 
-/// The deletes that leave this tombstone where `known` stands.
+/// The deletes that leave this tombstone; `known` is what the space has of its id.
 fn deletes(tombstone: Tombstone, known: &Known) -> Vec<Delete> {
     let Tombstone {
         id,
@@ -364,7 +369,7 @@ fn deletes(tombstone: Tombstone, known: &Known) -> Vec<Delete> {
     std::iter::once(delete).chain(raise).collect()
 }
 
-/// An empty row that passes the tombstone that stands, with what the next one records.
+/// An empty row that gets past the tombstone in effect, with the ts and object of the next tombstone.
 fn row_to_delete(line: u64, tombstone: &Tombstone, known: &Known) -> Result<Operation> {
     let above = match known {
         Known::Tombstoned {
@@ -378,10 +383,7 @@ fn row_to_delete(line: u64, tombstone: &Tombstone, known: &Known) -> Result<Oper
         _ => Some(None),
     };
     let (Some(sync_order), Some(ts)) = (above, tombstone.ts) else {
-        let what = format!(
-            "{} has a tombstone before that lets nothing pass",
-            tombstone.id
-        );
+        let what = format!("{} has a tombstone before that refuses it", tombstone.id);
         return Err(at(line, &what));
     };
     Ok(Operation {
@@ -393,8 +395,9 @@ fn row_to_delete(line: u64, tombstone: &Tombstone, known: &Known) -> Result<Oper
     })
 }
 
-/// Whether a row with this order may be inserted where `known` stands, by a page that revives.
-fn may_stand(known: &Known, order: Option<SyncOrder>) -> bool {
+/// Whether a page that revives may insert a row with this order; `known` is what the space has of its
+/// id.
+fn may_be_inserted(known: &Known, order: Option<SyncOrder>) -> bool {
     match known {
         Known::Live { .. } => false,
         Known::Tombstoned {

@@ -5,7 +5,7 @@ use crate::dump::{Line, Record, parse};
 use crate::failure::{Failure, Result};
 
 impl Load<'_> {
-    /// Loads rows, as a peer's page would: what stands here stays.
+    /// Loads rows as a peer's page would: the rows and tombstones of the space stay.
     pub(super) async fn rows(mut self, first: Option<Line>) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let mut next = first;
