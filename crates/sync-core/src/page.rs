@@ -207,6 +207,8 @@ impl Page {
     }
 
     /// Begins a new epoch, with nothing in it, before anything else of the page.
+    ///
+    /// Seqs go on, so that no seq is ever used twice, and the floor stays where it is.
     pub fn reset(mut self) -> Self {
         self.reset = true;
         self

@@ -52,7 +52,7 @@ pub trait SyncStore: SyncState + 'static {
     ///   [`Conflict`](crate::ErrorKind::Conflict) names every mismatching key once, with the value
     ///   found.
     /// - A reset begins a new epoch: rows, tombstones and state from before are gone at once, in
-    ///   O(1), and swept in bounded pieces later. Seqs go on.
+    ///   O(1), and swept in bounded pieces later. Seqs go on, and the floor stays.
     /// - Lifts, deletes, upserts and backfills follow [`rules`](crate::rules), list after list,
     ///   each entry on what the ones before it left. Seqs are minted in that order.
     /// - State changes come last; of two changes of one key the later holds.

@@ -10,7 +10,7 @@ use crate::commands::{
 };
 use crate::failure::{Failure, Result};
 
-/// Runs and looks after an ordered sync store.
+/// Fills and maintains an ordered sync store.
 #[derive(Debug, Parser)]
 #[command(name = "sync-node", version, after_help = EXIT_CODES, arg_required_else_help = false)]
 pub(crate) struct Cli {
@@ -20,11 +20,11 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command takes. Flags win over the environment, which wins over the file.
+/// The arguments of every command. Flags win over the environment, which wins over the file.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
-    /// The store's URL: sqlite:PATH, memory:, or with a feature of its own postgres://…,
-    /// redis://…, mongodb://…
+    /// The store's URL: sqlite:PATH, memory:, or, in a build with the feature of that name,
+    /// postgres://…, redis://… or mongodb://…
     ///
     /// A URL with a password belongs in the environment or the file, because every user of a
     /// machine reads command lines.
@@ -50,37 +50,41 @@ pub(crate) struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Shows the whole job: a generated log, a store filled from it, killed and resumed, and compared
+    /// Runs the whole job: generates a log, fills stores from it, kills, resumes and compares
     Demo(demo::Args),
-    /// Makes a log of signed operations, as a Gatekeeper's answers, of any length
+    /// Makes a log of signed operations of any length, in the form of a Gatekeeper's answers
     Generate(generate::Args),
-    /// Fills a space from a Gatekeeper, or from a file of captured answers
+    /// Fills a space from a Gatekeeper (an MDIP registry's server), or from a file of its answers
     Hydrate(hydrate::Args),
-    /// Lists records of the source that are no operations, and why
+    /// Lists records of the source that are no valid operations, and why
     Invalid(invalid::Args),
-    /// Shows counts, head, floor, epoch, state, fingerprint, and what the backend promises
+    /// Shows counts, head, floor, epoch, state, fingerprint, and the backend's promises
     ///
-    /// Of every space, unless one is named by --space, the environment or the file.
+    /// Shows every space, unless --space, the environment or the file names one.
     Status(status::Args),
     /// Recounts a space and compares every walk with every other and with the counters
+    ///
+    /// Ends with 3 if the space changed during every recount.
     Verify(verify::Args),
     /// Writes a space as NDJSON, one record a line
     Dump(dump::Args),
-    /// Reads NDJSON that dump wrote
+    /// Loads the output of dump into a space
     Load(load::Args),
-    /// Brings the database to the schema of this version, creating it where there is none
+    /// Brings the database to the schema of this version, or creates it
     Migrate(migrate::Args),
-    /// Drops old tombstones, those of reject too
+    /// Drops old tombstones, but not those of reject
     Prune(prune::Args),
-    /// Empties a space: rows, tombstones and state
+    /// Empties a space of rows, tombstones and state, and begins a new epoch
+    ///
+    /// The floor stays and seqs go on, so that no seq is ever used twice.
     Reset(reset::Args),
-    /// Begins a new epoch over the same rows: after a backup was restored
+    /// Begins a new epoch over the same rows, after a backup was restored
     NewEpoch(new_epoch::Args),
     /// Lists tombstones, oldest first
     Tombstones(tombstones::Args),
     /// Removes operations: no source and no peer brings them back until `revive` lifts the tombstone
     Reject(reject::Args),
-    /// Takes back the tombstones of operations, so that they may come again
+    /// Lifts the tombstones of operations, so that they may come again
     Revive(revive::Args),
 }
 
@@ -88,7 +92,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 may succeed when run again, 4 verification found a difference";
 
 impl Cli {
-    /// Reads the command line. Help and version are printed here, and end the process.
+    /// Reads the command line. `--help` and `--version` print and end the process here.
     pub(crate) fn read() -> Result<Self> {
         Self::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
@@ -101,8 +105,8 @@ impl Cli {
     }
 }
 
-/// `text` without the rest of the URLs in it: one in a wrong place is repeated by what refuses it,
-/// and may hold a password.
+/// `text` with its URLs cut behind the scheme. The message about a misplaced URL repeats it, and it
+/// may hold a password.
 fn without_urls(text: &str) -> String {
     let mut parts = text.split("://");
     let mut shown = parts.next().unwrap_or_default().to_owned();

@@ -2,14 +2,14 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::failure::{Failure, Result};
 
-/// Asks before something is destroyed. Without a terminal to ask on, `--yes` is needed.
+/// Asks before a command destroys data. Without a terminal to ask on, `--yes` is needed.
 pub(crate) fn confirm(yes: bool, what: &str) -> Result<()> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::usage(format!(
-            "{what}: there is no terminal to ask on, say --yes"
+            "{what}: there is no terminal to ask on, give --yes"
         )));
     }
     let failed = |error| Failure::io("the terminal", error);

@@ -1,8 +1,8 @@
-//! When the log stood where.
+//! Which head the log had at which time.
 //!
-//! A tombstone carries the claimed time of its row and the seq it got here, and nothing says when it
-//! was written. So each `prune` notes the time and the head in state, and a later one knows: what is
-//! at or below a noted head is at least as old as the note.
+//! A tombstone carries the claimed time of its row and its seq, but not the time at which it was
+//! written. So each `prune` notes the time and the head in state. Every entry at or below a noted head
+//! is at least as old as the note.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,11 +12,11 @@ use crate::duration::Seconds;
 use crate::failure::{Failure, Result};
 use crate::session::Session;
 
-/// The state key of the marks. No dump takes it along: it speaks of this store's own seqs.
+/// The state key of the marks. Dumps leave it out, because it is about this store's own seqs.
 const KEY: &str = "node.marks";
 /// The most marks kept; above it every second one goes. About 25 KB of the 64 KiB a value may have.
 const MOST: usize = 1_000;
-/// How often writing them begins again because another process wrote them meanwhile.
+/// How many attempts to write them are made while other processes write them.
 const ATTEMPTS: u32 = 10;
 
 /// A time and the head at that time.
@@ -55,7 +55,7 @@ impl Marks {
             }
         }
         Err(Failure::moved(format!(
-            "state {KEY} is written by another process all the while"
+            "another process wrote state {KEY} during each of {ATTEMPTS} attempts"
         )))
     }
 
@@ -71,7 +71,7 @@ impl Marks {
     }
 
     fn add(&mut self, mark: Mark) {
-        // Marks at one head: the oldest says most.
+        // Of marks at one head the oldest tells most.
         if self.0.last().is_none_or(|last| last.head != mark.head) {
             self.0.push(mark);
         }
@@ -88,7 +88,7 @@ impl Marks {
         let Some(value) = value else {
             return Ok(Self::default());
         };
-        let broken = || Failure::refused(format!("state {KEY} holds something else than marks"));
+        let broken = || Failure::refused(format!("state {KEY} does not hold marks"));
         let pairs: Vec<(u64, u64)> = serde_json::from_slice(value).map_err(|_| broken())?;
         let mark = |(time, head)| {
             Some(Mark {

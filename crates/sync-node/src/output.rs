@@ -8,15 +8,15 @@ use tempfile::NamedTempFile;
 
 use crate::failure::{Failure, Result};
 
-/// A file on its way: gone when the command fails, left beside its place when it is killed.
+/// A temporary file that becomes the output. A failure removes it; a kill leaves it behind.
 pub(crate) struct Output {
     file: NamedTempFile,
     target: PathBuf,
 }
 
 impl Output {
-    /// A file that will take the place of `path`, or of the file that is behind symbolic links
-    /// there. `what` is part of its name until then.
+    /// A temporary file beside `path`, or beside the file that symbolic links at `path` lead to.
+    /// `what` is part of its name.
     pub(crate) fn create(path: &Path, what: &str) -> Result<Self> {
         let target = target(path)?;
         let directory = match target.parent() {
@@ -26,7 +26,7 @@ impl Output {
         let prefix = format!(".sync-node-{what}-");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix);
-        // As `File::create` would: the umask decides.
+        // The umask decides, as for `File::create`.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder
@@ -35,12 +35,12 @@ impl Output {
         Ok(Self { file, target })
     }
 
-    /// Where to write; what is written has to be flushed.
+    /// A writer to the file; the caller flushes it.
     pub(crate) fn writer(&self) -> BufWriter<&File> {
         BufWriter::new(self.file.as_file())
     }
 
-    /// Puts the complete file in its place.
+    /// Gives the complete file its name.
     pub(crate) fn keep(self) -> Result<()> {
         let failed = |error| Failure::io(self.target.display(), error);
         self.file.as_file().sync_all().map_err(failed)?;
@@ -50,15 +50,15 @@ impl Output {
     }
 }
 
-/// The file that one named `path` takes the place of: behind symbolic links, and never a device, a
-/// pipe or a socket, which a file would replace.
+/// The file to replace: `path`, or the file that symbolic links there lead to. A device, a pipe or a
+/// socket is refused, because the output would replace it.
 fn target(path: &Path) -> Result<PathBuf> {
     let Ok(found) = std::fs::metadata(path) else {
         return Ok(path.to_owned());
     };
     if !found.is_file() {
         return Err(Failure::usage(format!(
-            "--output {}: is there, and is not a file; without --output all goes to standard output",
+            "--output {}: exists and is not a file; without --output all goes to standard output",
             path.display()
         )));
     }

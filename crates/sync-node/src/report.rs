@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::failure::{Exit, Failure, Result};
 
-/// What a command has to say when it is done.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Report {
     json: String,
@@ -14,7 +14,7 @@ pub(crate) struct Report {
     exit: Exit,
 }
 
-/// How it is said.
+/// The form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Text,
@@ -22,7 +22,7 @@ pub(crate) enum Format {
 }
 
 impl Report {
-    /// A report of a command that did what it was asked. `text` ends with a newline, or is empty.
+    /// A report of a command that succeeded. `text` ends with a newline, or is empty.
     pub(crate) fn new(document: &impl Serialize, text: String) -> Result<Self> {
         let json = serde_json::to_string(document)
             .map_err(|error| Failure::io("the JSON document", error.into()))?;
@@ -40,8 +40,8 @@ impl Report {
 }
 
 impl Format {
-    /// Reads `--json` before anything else is understood, so that a command line that is not
-    /// understood also ends in one JSON document.
+    /// Looks for `--json` before the arguments are parsed, so that a malformed command line also ends
+    /// in one JSON document.
     pub(crate) fn of_arguments(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let mut flags = arguments
             .into_iter()
@@ -53,32 +53,32 @@ impl Format {
         }
     }
 
-    /// Prints the one document, or the text, and says how the process ends.
+    /// Prints the one document, or the text, and answers the exit code.
     pub(crate) fn print(self, outcome: Result<Report>) -> ExitCode {
         let exit = match &outcome {
             Ok(report) => report.exit,
             Err(failure) => failure.exit,
         };
         let printed = match (self, outcome) {
-            (Self::Json, Ok(report)) => say(io::stdout(), &(report.json + "\n")),
-            (Self::Text, Ok(report)) => say(io::stdout(), &report.text),
+            (Self::Json, Ok(report)) => print(io::stdout(), &(report.json + "\n")),
+            (Self::Text, Ok(report)) => print(io::stdout(), &report.text),
             (_, Err(failure)) if failure.is_quiet() => Ok(()),
-            (Self::Json, Err(failure)) => say(io::stdout(), &(failure.to_json() + "\n")),
-            (Self::Text, Err(failure)) => say(io::stderr(), &(failure.to_text() + "\n")),
+            (Self::Json, Err(failure)) => print(io::stdout(), &(failure.to_json() + "\n")),
+            (Self::Text, Err(failure)) => print(io::stderr(), &(failure.to_text() + "\n")),
         };
         let Err(error) = printed else {
             return ExitCode::from(exit as u8);
         };
-        // What the command did, it did. A reader that went away is told nothing.
+        // The command itself was done. A reader that closed the pipe needs no message.
         if error.kind() != io::ErrorKind::BrokenPipe {
             let failure = Failure::io("standard output", error);
-            let _ = say(io::stderr(), &(failure.to_text() + "\n"));
+            let _ = print(io::stderr(), &(failure.to_text() + "\n"));
         }
         ExitCode::from(Exit::Failed as u8)
     }
 }
 
-fn say(mut stream: impl Write, text: &str) -> io::Result<()> {
+fn print(mut stream: impl Write, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     stream.flush()
 }

@@ -10,11 +10,11 @@ pub(crate) struct Session {
     pub(crate) space: SpaceName,
 }
 
-/// Connects to the store, which has to be there.
+/// Connects to the store, which has to exist.
 pub(crate) async fn connect(settings: &Settings) -> Result<AnyBackend> {
     let connected = sync_store::connect(settings.store()?).await;
     connected.map_err(|error| match error.kind() {
-        // A server that is not found, or has no such database, is nothing `migrate` could create.
+        // `migrate` creates a file. It creates neither a server nor a server's database.
         ErrorKind::NotFound if error.backend() == Some("sqlite") => {
             Failure::from(error).and("`sync-node migrate` creates it")
         }
@@ -35,8 +35,8 @@ impl Session {
         })
     }
 
-    /// The space's counters. Where it does not exist a person is told, because a mistyped name
-    /// looks just like an empty space.
+    /// The space's counters. Notes it on standard error if the space does not exist, because a mistyped
+    /// name looks like an empty space.
     pub(crate) async fn stats(&self) -> Result<Stats> {
         let stats = self.store.stats().await?;
         if stats.epoch.is_none() {

@@ -7,10 +7,10 @@ use crate::cli::Global;
 use crate::commands::hydrate;
 use crate::failure::{Failure, Result};
 
-/// The space that is meant where none is named.
+/// The space, where none is named.
 const DEFAULT_SPACE: &str = "default";
 
-/// Where the store is and which space is meant, after flags, environment and file.
+/// The store and the space to work on, from flags, environment and file.
 pub(crate) struct Settings {
     /// The store's URL, where one was named. Never printed: it may hold a password.
     store: Option<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) named_space: Option<SpaceName>,
     /// Whether standard output belongs to one JSON document.
     pub(crate) json: bool,
-    /// What the file says of `hydrate`.
+    /// The table `[hydrate]` of the file.
     pub(crate) hydrate: hydrate::Table,
 }
 
@@ -32,7 +32,7 @@ struct File {
 }
 
 impl Settings {
-    /// Fills what flags and environment left open from the file.
+    /// Reads the file for whatever flags and environment leave open.
     pub(crate) fn of(global: Global) -> Result<Self> {
         let file = match &global.config {
             Some(path) => read(path)?,

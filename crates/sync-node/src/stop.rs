@@ -1,4 +1,4 @@
-//! The end that a person or a supervisor asks for.
+//! Signals that ask the program to end.
 
 use std::future::Future;
 use std::pin::pin;
@@ -21,7 +21,7 @@ struct Asked {
 }
 
 impl Stop {
-    /// From here on the signals ask, instead of ending the process. Called once.
+    /// Handles the signals from now on, which would end the process otherwise. Called once.
     pub(crate) fn on_signals() -> Result<Self> {
         let stop = Self(Arc::new(Asked {
             asked: AtomicBool::new(false),
@@ -30,7 +30,7 @@ impl Stop {
         let asked = Arc::clone(&stop.0);
         ctrlc::set_handler(move || {
             if asked.asked.swap(true, Ordering::SeqCst) {
-                // 128 and the number of SIGINT, as a shell says it.
+                // 128 and the number of SIGINT: the shells' convention.
                 std::process::exit(130);
             }
             asked.event.notify(usize::MAX);
@@ -39,7 +39,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Waits so long, or until the end is asked for; says whether it is.
+    /// Waits for `time`, or until the end is asked for; answers whether it is.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let listener = self.0.event.listen();
         if !self.is_asked() {

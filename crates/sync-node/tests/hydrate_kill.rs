@@ -129,7 +129,7 @@ fn await_lines(child: &mut Child, lines: u64) {
 /// How far a file is, in an order that only rises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Left {
-    place: Place,
+    stage: Stage,
     /// Rows in the snapshot, the position in the log later.
     at: u64,
     /// The pass of the backfill, and its position.
@@ -138,7 +138,7 @@ struct Left {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Stage {
     #[default]
     Nothing,
     Snapshot,
@@ -146,22 +146,22 @@ enum Place {
     Current,
 }
 
-/// What stands in the state, and how many rows there are.
+/// How far the state says that the file is; during the snapshot its rows say it.
 fn left(status: Option<&Status>, counters: Stats) -> Left {
     let Some(status) = status else {
         assert_eq!(counters.total, 0, "rows without a position");
         return Left::default();
     };
-    let (place, pass) = match status.phase {
-        Phase::Snapshot => (Place::Snapshot, 0),
-        Phase::Collect => (Place::Log, 1),
-        Phase::Order => (Place::Log, 2),
-        Phase::Settle => (Place::Log, 3),
-        Phase::Current => (Place::Current, 4),
+    let (stage, pass) = match status.phase {
+        Phase::Snapshot => (Stage::Snapshot, 0),
+        Phase::Collect => (Stage::Log, 1),
+        Phase::Order => (Stage::Log, 2),
+        Phase::Settle => (Stage::Log, 3),
+        Phase::Current => (Stage::Current, 4),
         other => panic!("no file is left in {other}"),
     };
     Left {
-        place,
+        stage,
         at: status.cursor.map_or(counters.total, SyncOrder::value),
         pass,
         walked: status.walked.map_or(0, SyncOrder::value),
@@ -175,10 +175,10 @@ fn look(file: &Path) -> Left {
     assert!(report.is_clean(), "{:?}", report.findings);
     let status = block_on(Status::load(&store)).unwrap();
     let left = left(status.as_ref(), report.stats);
-    if left.place == Place::Snapshot {
+    if left.stage == Stage::Snapshot {
         assert_eq!((report.stats.ordered, report.stats.tombstones), (0, 0));
     }
-    if left.place == Place::Current {
+    if left.stage == Stage::Current {
         assert_eq!(report.stats.ordered, report.stats.total);
     }
     left
@@ -199,12 +199,12 @@ struct Distribution {
 
 impl Distribution {
     fn count(&mut self, left: Left) {
-        match (left.place, left.pass, left.walked) {
-            (Place::Nothing, ..) => self.before += 1,
-            (Place::Snapshot, ..) => self.snapshot += 1,
-            (Place::Log, 1, 0) => self.changes += 1,
-            (Place::Log, pass, _) => self.backfill[usize::from(pass) - 1] += 1,
-            (Place::Current, ..) => self.after += 1,
+        match (left.stage, left.pass, left.walked) {
+            (Stage::Nothing, ..) => self.before += 1,
+            (Stage::Snapshot, ..) => self.snapshot += 1,
+            (Stage::Log, 1, 0) => self.changes += 1,
+            (Stage::Log, pass, _) => self.backfill[usize::from(pass) - 1] += 1,
+            (Stage::Current, ..) => self.after += 1,
         }
     }
 
@@ -250,7 +250,7 @@ fn lane(
     for number in 0.. {
         let file = migrated(dir.join(format!("lane {seed} {number}.db")));
         let mut before = Left::default();
-        while before.place != Place::Current && !suffices() {
+        while before.stage != Stage::Current && !suffices() {
             let moment = if random.u8(0..40) == 0 {
                 Moment::Early(Duration::from_micros(random.u64(0..30_000)))
             } else {
@@ -264,7 +264,7 @@ fn lane(
             before = left;
         }
         fill(&file, gatekeeper);
-        assert_eq!(look(&file).place, Place::Current);
+        assert_eq!(look(&file).stage, Stage::Current);
         Held::of(&open(&file)).assert_same(expected, &format!("lane {seed}, file {number}"));
         counted.lock().unwrap().files += 1;
         std::fs::remove_file(&file).unwrap();
@@ -287,7 +287,7 @@ fn after_a_kill_a_file_is_sound_and_a_resumed_hydration_ends_as_an_undisturbed_o
         began.elapsed()
     );
     assert_eq!(report["cursor"], newest);
-    assert_eq!(look(&undisturbed).place, Place::Current);
+    assert_eq!(look(&undisturbed).stage, Stage::Current);
     let expected = Held::of(&open(&undisturbed));
     assert!(expected.rows.len() > 80_000 && expected.tombstones.len() > 500);
 
@@ -362,7 +362,7 @@ fn two_hydrations_of_one_file_count_their_conflicts_and_never_move_its_cursor_ba
     );
     assert!(conflicts.iter().sum::<u64>() > 0);
     assert!(seen.len() > 20, "{seen:?}");
-    assert_eq!(look(&shared).place, Place::Current);
+    assert_eq!(look(&shared).stage, Stage::Current);
     Held::of(&open(&shared)).assert_same(&Held::of(&open(&alone)), "two at once");
 }
 
@@ -399,14 +399,14 @@ impl Held {
             let ids: Vec<OpId> = page.entries.iter().map(|entry| entry.id).collect();
             let known = block_on(store.known(&ids)).unwrap();
             for (entry, known) in page.entries.iter().zip(known) {
-                let stands = matches!(known, Known::Tombstoned { seq, .. } if seq == entry.seq);
+                let in_effect = matches!(known, Known::Tombstoned { seq, .. } if seq == entry.seq);
                 let FeedKind::Tombstone {
                     reason, source_seq, ..
                 } = &entry.kind
                 else {
                     continue;
                 };
-                if stands {
+                if in_effect {
                     tombstones.insert(entry.id, (*reason, *source_seq));
                 }
             }

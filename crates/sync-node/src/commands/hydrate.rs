@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 
 pub(crate) use self::options::Args;
-/// What the configuration file says under `[hydrate]`.
+/// The table `[hydrate]` of the configuration file.
 pub(crate) use self::options::Args as Table;
 use self::options::{From, Options};
 
@@ -42,7 +42,8 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     }
 }
 
-/// Fills the session's space from the source; `start` is where a new space begins unless told.
+/// Fills the session's space from the source. A new space begins at `start`, unless the options name
+/// another beginning.
 async fn fill<So: Source>(
     session: Session,
     source: So,

@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::settings::Settings;
 
-/// How much of a record's start a person is shown, in characters.
+/// Characters that are shown of a record's start.
 const SHOWN: usize = 160;
 
 /// The arguments of `invalid`.
@@ -29,11 +29,11 @@ pub(crate) struct Args {
 struct Document<'a> {
     space: &'a str,
     source: Option<&'a str>,
-    /// All there ever were, by reason.
+    /// All invalid records so far, by reason.
     reasons: BTreeMap<&'a str, u64>,
     /// Newest first.
     records: Vec<Listed>,
-    /// More are kept than were asked for.
+    /// More records are kept than --limit allows.
     more: bool,
 }
 
@@ -139,7 +139,7 @@ fn text_of_start(start: &[u8]) -> Option<&str> {
     }
 }
 
-/// A line of it, without what a terminal would obey.
+/// The first characters, without control characters, which a terminal would obey.
 fn shown(text: &str) -> String {
     let mut characters = text.chars();
     // Quotation marks stay: records are full of them, and no terminal minds them.

@@ -30,7 +30,7 @@ impl Lines {
     pub(crate) fn next(&mut self) -> Result<Option<Line>> {
         let number = self.read + 1;
         let mut bytes = Vec::new();
-        // One byte more than a line may have tells a longest line from one that is too long.
+        // One byte more than the limit tells a line at the limit from a longer one.
         let budget = LINE_BYTES as u64 + 1;
         let mut bounded = self.input.by_ref().take(budget);
         bounded

@@ -41,12 +41,13 @@ pub(crate) struct Tombstone {
 }
 
 impl Tombstone {
+    /// Whether a prune keeps it.
     pub(crate) fn outlives_prune(&self) -> bool {
         rules::outlives_prune(self.reason, self.lifted)
     }
 }
 
-/// Reads one line. The failure names the line, and what is wrong with it.
+/// Reads one line. The failure names the line and the fault.
 pub(crate) fn parse(line: &Line) -> Result<Record> {
     record(&line.bytes).map_err(|what| {
         let number = line.number;

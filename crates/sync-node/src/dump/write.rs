@@ -72,7 +72,7 @@ impl<W: Write> Writer<W> {
         self.end_line()
     }
 
-    /// The place of the floor: behind the entries written so far.
+    /// The floor, behind the entries written so far.
     pub(crate) fn floor(&mut self) -> io::Result<()> {
         self.line.extend_from_slice(br#"{"kind":"floor""#);
         self.end_line()
@@ -112,7 +112,7 @@ impl<W: Write> Writer<W> {
         self.end_line()
     }
 
-    /// The end of a complete dump: by it a reader knows that nothing is missing.
+    /// The end of a complete dump, which tells a reader that nothing is missing.
     pub(crate) fn end(&mut self, counts: Counts) -> io::Result<()> {
         let Counts {
             rows,
@@ -136,13 +136,13 @@ impl<W: Write> Writer<W> {
         self.bytes
     }
 
-    /// Copies lines that another writer wrote, without counting what they hold.
+    /// Copies the lines of another writer, without counting their records.
     pub(crate) fn append(&mut self, mut lines: impl BufRead) -> io::Result<()> {
         self.bytes += io::copy(&mut lines, &mut self.out)?;
         Ok(())
     }
 
-    /// Ends the writing and gives back what was written to.
+    /// Flushes and returns the output.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)

@@ -296,10 +296,10 @@ fn what_hydrate_cannot_do_as_asked_is_a_usage_error() {
         (&["--from", "ftp://me:hunter2@host"], "http or https"),
         (
             &["--from", "http://me:hunter2@host", "--from", "x"],
-            "stands alone",
+            "one Gatekeeper's URL alone",
         ),
         (&["--from", "http://me:hunter2@"], "http://HOST"),
-        (&["--from", "x", "--follow"], "a capture stays as it is"),
+        (&["--from", "x", "--follow"], "a capture does not change"),
         (
             &["--from", "http://host", "--interval", "0s"],
             "--interval is at least 1s",

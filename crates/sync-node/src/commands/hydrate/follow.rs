@@ -14,7 +14,7 @@ const LAST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Keeps the space current until the end is asked for.
 ///
-/// What may succeed later is said and tried again; anything else ends it.
+/// An error that may pass is reported and the step is tried again; any other error ends it.
 pub(super) async fn follow<So: Source>(
     hydrator: &mut Hydrator<AnyStore, So>,
     interval: Duration,
@@ -48,8 +48,8 @@ pub(super) async fn follow<So: Source>(
     }
 }
 
-/// Reads to the tip, and backfills until it is time for the next look; answers the time that is
-/// left until then.
+/// Reads to the tip, and backfills until the next poll is due; answers the time that is left until
+/// then.
 async fn round<So: Source>(
     hydrator: &mut Hydrator<AnyStore, So>,
     interval: Duration,

@@ -13,7 +13,7 @@ use crate::duration::Seconds;
 use crate::failure::{Failure, Result};
 use crate::progress;
 
-/// The time between two looks at a source that is followed.
+/// The time between two polls of a source that is followed.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The arguments of `hydrate`, which are also the keys of `[hydrate]` in the configuration file:
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     )]
     #[serde(deserialize_with = "one_or_more")]
     from: Vec<String>,
-    /// Stay, and read what is new every --interval, until SIGINT, SIGTERM or SIGHUP
+    /// Read new rows every --interval, until SIGINT, SIGTERM or SIGHUP
     #[arg(
         long,
         value_name = "BOOL",
@@ -43,7 +43,7 @@ pub(crate) struct Args {
         default_missing_value = "true"
     )]
     follow: Option<bool>,
-    /// The time between two looks with --follow [default: 2s]
+    /// The time between two polls with --follow [default: 2s]
     #[arg(long, value_name = "TIME", env = "SYNC_NODE_INTERVAL")]
     interval: Option<Seconds>,
     /// Also store operations on DIDs that are private to the Gatekeeper
@@ -56,7 +56,7 @@ pub(crate) struct Args {
         default_missing_value = "true"
     )]
     include_local: Option<bool>,
-    /// Begin anew with a source that came back with less than half of what it held
+    /// Begin anew with a source that lost more than half of its operations
     #[arg(
         long,
         value_name = "BOOL",
@@ -76,25 +76,25 @@ pub(crate) struct Args {
         default_missing_value = "true"
     )]
     changes_only: Option<bool>,
-    /// Rows of the log, or DIDs of the snapshot, that are asked for at once: 1 to 5000 [default: 500]
+    /// Rows of the log, or DIDs of the snapshot, in one request: 1 to 5000 [default: 500]
     #[arg(long, value_name = "N", env = "SYNC_NODE_PAGE_LIMIT")]
     page_limit: Option<Within<1, 5_000>>,
-    /// What the space remembers the source by, instead of the name that follows from --from
+    /// The name of the source in the space's state, instead of one made from --from
     #[arg(long, value_name = "NAME", env = "SYNC_NODE_SOURCE_NAME")]
     source_name: Option<String>,
-    /// The longest a request may take, its answer included [default: 2m]
+    /// The longest time for a request with its answer [default: 2m]
     #[arg(long, value_name = "TIME", env = "SYNC_NODE_TIMEOUT")]
     timeout: Option<Seconds>,
-    /// How often a request is sent before it has failed: 1 to 100 [default: 5]
+    /// How often a request is sent before it counts as failed: 1 to 100 [default: 5]
     #[arg(long, value_name = "N", env = "SYNC_NODE_ATTEMPTS")]
     attempts: Option<Within<1, 100>>,
-    /// The time between two lines of progress where there is no terminal; 0s is one for each page
+    /// The time between two lines of progress without a terminal; 0s is one for each page
     /// [default: 10s]
     #[arg(long, value_name = "TIME", env = "SYNC_NODE_PROGRESS_EVERY")]
     progress_every: Option<Seconds>,
 }
 
-/// What `hydrate` is asked to do, after flags, environment, file and defaults.
+/// The settings of `hydrate`, from flags, environment, file and defaults.
 pub(super) struct Options {
     pub(super) from: From,
     /// The time between two polls, where it follows the source.
@@ -117,7 +117,7 @@ pub(super) enum From {
 }
 
 impl Args {
-    /// Fills what flags and environment left open from the file, then from the defaults.
+    /// Takes whatever flags and environment leave open from the file, then from the defaults.
     pub(super) fn resolve(self, file: &Self) -> Result<Options> {
         let from = if self.from.is_empty() {
             file.from.clone()
@@ -128,7 +128,7 @@ impl Args {
         let follows = self.follow.or(file.follow).unwrap_or(false);
         if follows && matches!(from, From::Capture(_)) {
             return Err(Failure::usage(
-                "--follow needs a Gatekeeper's URL: a capture stays as it is",
+                "--follow needs a Gatekeeper's URL: a capture does not change",
             ));
         }
         let interval = at_least_1s("--interval", self.interval.or(file.interval))?;
@@ -212,7 +212,7 @@ impl From {
         match (from.pop(), from.is_empty()) {
             (Some(url), true) => Ok(Self::Gatekeeper(url)),
             _ => Err(Failure::usage(
-                "--from may be repeated for the files of a capture; a Gatekeeper's URL stands alone",
+                "--from may be repeated for the files of a capture, but takes one Gatekeeper's URL alone",
             )),
         }
     }
