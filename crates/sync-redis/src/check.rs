@@ -1,6 +1,6 @@
 //! Damage that only the backend can see.
 
-use sync_core::{Limit, Result, TimeKey};
+use sync_core::{Limit, Result, TimeKey, TimeRange};
 
 use crate::reply::stats;
 use crate::scan;
@@ -18,7 +18,8 @@ pub(crate) async fn check(space: &Space) -> Result<Vec<String>> {
     let mut findings = check_sizes(space).await?;
     let mut after: Option<TimeKey> = None;
     loop {
-        let (rows, more) = scan::digested(space, after, Limit::rows(ROWS)).await?;
+        let part = scan::by_time(TimeRange::ALL, after);
+        let (rows, more) = scan::digested(space, part, Limit::rows(ROWS)).await?;
         for (row, digest) in &rows {
             if row.operation.digest() != *digest && findings.len() < DESCRIBED {
                 let id = row.operation.id;
@@ -33,11 +34,11 @@ pub(crate) async fn check(space: &Space) -> Result<Vec<String>> {
 }
 
 async fn check_sizes(space: &Space) -> Result<Vec<String>> {
-    let mut answer = space.look("check", Script::Sizes, &[]).await?;
+    let mut answer = space.look(Script::Sizes, &[]).await?;
     let stats = stats(answer.value()?)?.unwrap_or_default();
     let mut size = || answer.number();
     let (rows, blobs, time, seq) = (size()?, size()?, size()?, size()?);
-    let (order, object, dead, graves) = (size()?, size()?, size()?, size()?);
+    let (order, object, tombstones, newest) = (size()?, size()?, size()?, size()?);
     let (values, names) = (size()?, size()?);
     let mut findings = Vec::new();
     for (what, found, expected) in [
@@ -45,7 +46,7 @@ async fn check_sizes(space: &Space) -> Result<Vec<String>> {
         ("rows by time", time, stats.total),
         ("rows by seq", seq, stats.total),
         ("rows by order", order, stats.ordered),
-        ("tombstones", dead, stats.tombstones),
+        ("tombstones", tombstones, stats.tombstones),
         ("names of the state", names, values),
     ] {
         if found != expected {
@@ -55,7 +56,7 @@ async fn check_sizes(space: &Space) -> Result<Vec<String>> {
     for (what, found, most) in [
         ("large payloads", blobs, stats.total),
         ("rows by object", object, stats.total),
-        ("graves", graves, stats.tombstones),
+        ("tombstones by id", newest, stats.tombstones),
     ] {
         if found > most {
             findings.push(format!("{what}: {found}, which is more than {most}"));

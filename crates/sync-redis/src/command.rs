@@ -3,17 +3,17 @@
 use redis::{Cmd, Value};
 use sync_core::{Epoch, Error, Result};
 
-use crate::error::{Failure, corrupt, named};
-use crate::reply::Parts;
+use crate::error::{Failure, corrupt};
+use crate::reply::{Parts, unexpected};
 use crate::scripts::Script;
-use crate::servers::{Access, Call};
+use crate::servers::Access;
 use crate::space::Space;
 
 /// How often a look at a space is repeated because its server changed in between.
 const ADOPTIONS: u32 = 5;
 
 /// What a script answered.
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     /// It did its work; what it says about that.
     Done(Parts),
     /// It did nothing, and says why in a word; what it adds.
@@ -23,11 +23,11 @@ pub(crate) enum Answer {
 impl Space {
     /// The command that runs `script` with room for so many arguments and bytes.
     pub(crate) fn command(&self, script: Script, arguments: usize, bytes: usize) -> Cmd {
-        let keys = &self.keys.all;
+        let keys = &self.keys().all;
         let mut command = Cmd::with_capacity(arguments + keys.len() + 3, bytes + 1_024);
         command
             .arg("EVALSHA")
-            .arg(self.inner.names.of_script(script))
+            .arg(self.engine.names.of_script(script))
             .arg(keys.len());
         for key in keys {
             command.arg(key);
@@ -36,59 +36,43 @@ impl Space {
     }
 
     /// Runs a script that looks at the space, under an epoch of the server that answers.
-    pub(crate) async fn look(
-        &self,
-        operation: &'static str,
-        script: Script,
-        arguments: &[&[u8]],
-    ) -> Result<Parts> {
+    pub(crate) async fn look(&self, script: Script, arguments: &[&[u8]]) -> Result<Parts> {
         let bytes = arguments.iter().map(|argument| argument.len() + 16).sum();
         let mut command = self.command(script, arguments.len(), bytes);
         for argument in arguments {
             command.arg(*argument);
         }
         for _ in 0..ADOPTIONS {
-            let answer = self
-                .send(script, Access::Repeatable, &command)
-                .await
-                .map_err(|failure| failure.into_error(operation, false))?;
-            match Answer::of(answer).map_err(named(operation))? {
-                Answer::Done(parts) => return Ok(parts),
-                Answer::Not("moved", _) => self.adopt(operation).await?,
-                Answer::Not(..) => break,
+            let answer = self.send(script, Access::Repeatable, &command).await?;
+            match Reply::of(answer)? {
+                Reply::Done(parts) => return Ok(parts),
+                Reply::Not("moved", _) => self.adopt().await?,
+                Reply::Not(..) => return Err(unexpected()),
             }
         }
-        Err(named(operation)(corrupt("the server changes all the time")))
+        Err(adopted_in_vain())
     }
 
     /// Runs a script that writes, and that does the same once more where it is run twice. `more` are
     /// its arguments behind the epoch and the channel.
-    pub(crate) async fn change(
-        &self,
-        operation: &'static str,
-        script: Script,
-        more: &[&[u8]],
-    ) -> Result<Parts> {
+    pub(crate) async fn change(&self, script: Script, more: &[&[u8]]) -> Result<Parts> {
         let epoch = Epoch::random()?;
         let mut command = self.command(script, 2 + more.len(), 256);
-        command.arg(epoch.as_bytes()).arg(&self.keys.channel);
+        command.arg(epoch.as_bytes()).arg(&self.keys().channel);
         for argument in more {
             command.arg(*argument);
         }
-        let answer = self
-            .send(script, Access::Repeatable, &command)
-            .await
-            .map_err(|failure| failure.into_error(operation, true))?;
-        match Answer::of(answer).map_err(named(operation))? {
-            Answer::Done(parts) => Ok(parts),
-            Answer::Not(..) => Err(named(operation)(corrupt("an answer that has no meaning"))),
+        let answer = self.send(script, Access::Repeatable, &command).await;
+        match Reply::of(answer.map_err(Failure::of_a_write)?)? {
+            Reply::Done(parts) => Ok(parts),
+            Reply::Not(..) => Err(unexpected()),
         }
     }
 
     /// Begins a new epoch, because another server answers than the one that wrote last. Of many that
     /// notice, one begins it.
-    pub(crate) async fn adopt(&self, operation: &'static str) -> Result<()> {
-        self.change(operation, Script::Adopt, &[]).await.map(drop)
+    pub(crate) async fn adopt(&self) -> Result<()> {
+        self.change(Script::Adopt, &[]).await.map(drop)
     }
 
     /// Sends the command of a script, which the server may have to be told first.
@@ -98,29 +82,28 @@ impl Space {
         access: Access,
         command: &Cmd,
     ) -> Result<Value, Failure> {
-        let (servers, slot) = (&self.inner.servers, self.keys.slot);
-        let mut sent = servers.call(slot, access, Call::One(command)).await;
-        // More than once where somebody flushes all the time, or the space moves on.
+        let (servers, slot) = (&self.engine.servers, self.keys().slot);
+        let mut sent = servers.call(slot, access, command).await;
+        // More than once where a client flushes all the time, or the space moves on.
         for _ in 0..4 {
             match &sent {
                 Err(failure) if failure.code() == Some("NOSCRIPT") => {}
                 _ => break,
             }
-            let load = script.load(self.inner.counting());
-            servers.call(slot, access, Call::One(&load)).await.map_err(
-                |failure| match failure {
-                    // The page itself was refused.
-                    Failure::Lost(error) => Failure::NotSent(error),
-                    other => other,
-                },
-            )?;
-            sent = servers.call(slot, access, Call::One(command)).await;
+            let load = script.load(self.engine.faults().counts_work());
+            let loaded = servers.call(slot, access, &load).await;
+            loaded.map_err(|failure| match failure {
+                // The page itself was refused.
+                Failure::Lost(error) => Failure::NotSent(error),
+                other => other,
+            })?;
+            sent = servers.call(slot, access, command).await;
         }
-        sent.map(|answer| self.inner.counted(script, answer))
+        sent.map(|answer| self.engine.counted(script, answer))
     }
 }
 
-impl Answer {
+impl Reply {
     pub(crate) fn of(answer: Value) -> Result<Self> {
         let mut parts = Parts::of(answer)?;
         let word = parts.bytes()?;
@@ -130,13 +113,13 @@ impl Answer {
             b"conflict" => "conflict",
             b"exhausted" => "exhausted",
             b"register" => "register",
-            _ => return Err(corrupt("an answer that has no meaning")),
+            _ => return Err(unexpected()),
         };
         Ok(Self::Not(word, parts))
     }
 }
 
-/// An error of `operation` that the page's own sending failed with.
-pub(crate) fn page_failed(failure: Failure) -> Error {
-    failure.into_error("apply", true)
+/// The error of a look that met another server each time it had adopted the one before.
+pub(crate) fn adopted_in_vain() -> Error {
+    corrupt("the server changes all the time")
 }

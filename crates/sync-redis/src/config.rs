@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sync_core::{Error, ErrorKind, Result};
+use sync_kit::fault::Faults;
 
 use crate::NAME;
 
@@ -36,14 +37,8 @@ pub struct RedisConfig {
     pub(crate) timeout: Duration,
     pub(crate) patience: Duration,
     pub(crate) readers: usize,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) on_boundary: Option<crate::fault::Hook>,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) work: Option<crate::fault::Work>,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) ways: Option<crate::fault::Ways>,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) eager: bool,
+    /// What tests ask for.
+    pub(crate) faults: Faults,
 }
 
 /// Where a server listens.
@@ -55,7 +50,7 @@ pub(crate) struct Address {
 
 impl RedisConfig {
     /// The server at `host` and `port`, with the defaults of the methods below. A node of a cluster
-    /// stands for the cluster.
+    /// means the cluster.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             hosts: vec![Address {
@@ -72,14 +67,7 @@ impl RedisConfig {
             timeout: Duration::from_secs(30),
             patience: Duration::from_secs(2),
             readers: 2,
-            #[cfg(feature = "fault-injection")]
-            on_boundary: None,
-            #[cfg(feature = "fault-injection")]
-            work: None,
-            #[cfg(feature = "fault-injection")]
-            ways: None,
-            #[cfg(feature = "fault-injection")]
-            eager: false,
+            faults: Faults::default(),
         }
     }
 
@@ -198,35 +186,14 @@ impl RedisConfig {
         self
     }
 
-    /// Calls `hook` at every boundary of a page, where an error of it is the fault: before the
-    /// space's name is written down (`register`), before the page is sent (`commit`), and after it
-    /// was answered and before the caller is (`committed`). A page that is tried without the script
-    /// has more of them, one for each command.
+    /// What a test asks for. Boundaries are where a space's name is written to the list (`register`),
+    /// where the page is sent (`commit`), and where it was acknowledged and the caller has no answer
+    /// yet (`committed`). A page that is tried without the script has one more for each command. Ways
+    /// to write are `watched` and `script`, and the reason why a page that was tried under `WATCH` was
+    /// left to the script.
     #[cfg(feature = "fault-injection")]
-    pub fn on_boundary(mut self, hook: crate::fault::Hook) -> Self {
-        self.on_boundary = Some(hook);
-        self
-    }
-
-    /// Counts in `work` what the scripts cost.
-    #[cfg(feature = "fault-injection")]
-    pub fn count_work(mut self, work: crate::fault::Work) -> Self {
-        self.work = Some(work);
-        self
-    }
-
-    /// Counts in `ways` how pages are written.
-    #[cfg(feature = "fault-injection")]
-    pub fn count_ways(mut self, ways: crate::fault::Ways) -> Self {
-        self.ways = Some(ways);
-        self
-    }
-
-    /// Tries every page that may be written without the script that way, whatever the pages before it
-    /// were like.
-    #[cfg(feature = "fault-injection")]
-    pub fn eager(mut self) -> Self {
-        self.eager = true;
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
         self
     }
 }
@@ -262,7 +229,7 @@ fn address(text: &str) -> Result<Address> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => rest
             .split_once(']')
-            .ok_or_else(|| refused("an IPv6 address of a Redis URL stands in brackets"))?,
+            .ok_or_else(|| refused("an IPv6 address of a Redis URL is in brackets"))?,
         None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
     };
     if host.is_empty() {

@@ -95,7 +95,7 @@ impl Connection {
         !self.shared.closed.load(Ordering::SeqCst)
     }
 
-    /// Ends it for everybody who uses it.
+    /// Ends it for every call that uses it.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.task.abort();

@@ -4,7 +4,6 @@ use std::io;
 use redis::{ErrorKind as DriverKind, RedisError, ServerErrorKind};
 use sync_core::{Error, ErrorKind, Retry};
 
-use crate::NAME;
 use crate::config::Address;
 
 /// How a call to a server failed.
@@ -39,20 +38,17 @@ impl Failure {
         }
     }
 
-    /// Whether the call may have been carried out.
-    pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::NoAnswer)
+    /// The error of a call that writes: one that may have been carried out says so.
+    pub(crate) fn of_a_write(self) -> Error {
+        let kind = match self {
+            Self::Lost(_) | Self::NoAnswer => ErrorKind::UnknownOutcome,
+            _ => self.kind(),
+        };
+        self.into_error(kind)
     }
 
-    /// The error of `operation`, of which a failure with an unknown outcome says so where `writes`.
-    pub(crate) fn into_error(self, operation: &'static str, writes: bool) -> Error {
-        let unknown = writes && self.is_unknown();
-        let kind = if unknown {
-            ErrorKind::UnknownOutcome
-        } else {
-            self.kind()
-        };
-        let error = Error::new(kind).of_backend(NAME).during(operation);
+    fn into_error(self, kind: ErrorKind) -> Error {
+        let error = Error::new(kind);
         match self {
             Self::NoHost(address, source) => error
                 .with_message(format!("the host of {address} is not known"))
@@ -67,7 +63,7 @@ impl Failure {
             Self::NotSent(source) | Self::Lost(source) | Self::Refused(source) => {
                 let message = explain(&source);
                 let error = match code(&source) {
-                    // Until somebody takes over from the server that gave the part up.
+                    // Until another server takes over as the primary.
                     Some("READONLY") => error.with_retry(Retry::Later),
                     _ => error,
                 };
@@ -91,6 +87,14 @@ impl Failure {
             Self::NoAnswer => ErrorKind::Timeout,
             Self::NotSent(error) | Self::Lost(error) | Self::Refused(error) => classify(error),
         }
+    }
+}
+
+/// The error of a call that does not write.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let kind = failure.kind();
+        failure.into_error(kind)
     }
 }
 
@@ -199,16 +203,9 @@ fn explain(error: &RedisError) -> Option<&'static str> {
     })
 }
 
-/// An error of our own during `operation`.
-pub(crate) fn named(operation: &'static str) -> impl Fn(Error) -> Error {
-    move |error| error.of_backend(NAME).during(operation)
-}
-
 /// What no version of this crate writes.
 pub(crate) fn corrupt(what: impl fmt::Display) -> Error {
-    Error::new(ErrorKind::Corrupt)
-        .with_message(what.to_string())
-        .of_backend(NAME)
+    Error::new(ErrorKind::Corrupt).with_message(what.to_string())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Keys, and what is packed into their fields and members. `migrations/V1__init.lua` has the layout.
+//! Keys, and the bytes of their fields and members. `migrations/V1__init.lua` has the layout.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use sync_core::{
 use crate::error::corrupt;
 use crate::slots;
 
-/// Payloads up to this many bytes lie in the row itself; larger ones in a hash of their own, so that
-/// what looks at rows without their payloads stays cheap.
+/// Payloads up to this many bytes are part of the row; larger ones are in a hash of their own, so that
+/// reading rows without their payloads stays cheap.
 pub(crate) const INLINE: usize = 2_048;
 
 /// Where a position is absent.
@@ -20,27 +20,19 @@ pub(crate) const NONE: [u8; 8] = [0xff; 8];
 /// Bytes of a row before its object.
 pub(crate) const HEAD: usize = 46;
 /// Bytes of a tombstone before its object.
-const DEAD_HEAD: usize = 58;
+const TOMBSTONE_HEAD: usize = 58;
 
-/// The keys of an installation.
-#[derive(Clone, Debug)]
-pub(crate) struct Keys {
-    pub(crate) prefix: String,
+/// The key of an installation's marker.
+pub(crate) fn schema_key(prefix: &str) -> String {
+    format!("{prefix}:schema")
 }
 
-impl Keys {
-    /// The schema's marker.
-    pub(crate) fn schema(&self) -> String {
-        format!("{}:schema", self.prefix)
-    }
-
-    /// The names of the spaces.
-    pub(crate) fn spaces(&self) -> String {
-        format!("{}:spaces", self.prefix)
-    }
+/// The key of the list of spaces.
+pub(crate) fn spaces_key(prefix: &str) -> String {
+    format!("{prefix}:spaces")
 }
 
-/// The keys of a space, and the slot they share.
+/// The keys of a space, and the slot of a cluster that they share.
 #[derive(Clone, Debug)]
 pub(crate) struct SpaceKeys {
     /// In the order of the scripts.
@@ -49,7 +41,7 @@ pub(crate) struct SpaceKeys {
     pub(crate) slot: u16,
 }
 
-/// A key's place among those of a space.
+/// A key's index among those of a space.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Key {
     Meta = 0,
@@ -59,7 +51,8 @@ pub(crate) enum Key {
     Seq = 4,
     Order = 5,
     Object = 6,
-    Graves = 8,
+    /// The newest tombstone of each id without a row, unless it was lifted.
+    TombstoneOf = 8,
     State = 9,
     Names = 10,
 }
@@ -84,7 +77,7 @@ impl SpaceKeys {
 }
 
 impl Key {
-    /// Its place as the scripts count.
+    /// Its index as the scripts count.
     pub(crate) fn number(self) -> usize {
         self as usize + 1
     }
@@ -140,7 +133,7 @@ pub(crate) struct Stored {
     pub(crate) sync_order: Option<SyncOrder>,
     pub(crate) digest: Digest,
     pub(crate) object: Option<Object>,
-    /// What lies in the row itself of a payload of this many bytes.
+    /// The part of the payload that is in the row, all or nothing of it.
     inline: Bytes,
     payload_len: usize,
 }
@@ -168,7 +161,7 @@ impl Stored {
         })
     }
 
-    /// The row with its payload, which is `blob` where it does not lie in the row.
+    /// The row with its payload, which is `blob` where it is not in the row.
     pub(crate) fn into_row(self, id: OpId, blob: Vec<u8>) -> Result<Row> {
         let payload = if self.inline.len() == self.payload_len {
             self.inline
@@ -208,10 +201,10 @@ impl Tombstone {
         let member = Bytes::from(member);
         let [reason, lifted] = array(&member, 40..42)?;
         let source_seq = optional_position(array(&member, 42..50)?)?;
-        let ts = optional_position(array(&member, 50..DEAD_HEAD)?)?;
+        let ts = optional_position(array(&member, 50..TOMBSTONE_HEAD)?)?;
         let object = match member.len() {
-            DEAD_HEAD => None,
-            _ => Some(Object::new(member.slice(DEAD_HEAD..)).map_err(corrupt)?),
+            TOMBSTONE_HEAD => None,
+            _ => Some(Object::new(member.slice(TOMBSTONE_HEAD..)).map_err(corrupt)?),
         };
         Ok(Self {
             seq: position(array(&member, 0..8)?)?,
@@ -294,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_refused() {
+    fn a_row_or_tombstone_that_is_cut_is_refused() {
         let operation = operation(5, Some(b"abc"));
         let mut row = be8(Seq::ZERO).to_vec();
         pack_row(
@@ -323,7 +316,7 @@ mod tests {
             (Key::Seq, "seq"),
             (Key::Order, "order"),
             (Key::Object, "object"),
-            (Key::Graves, "graves"),
+            (Key::TombstoneOf, "graves"),
             (Key::State, "state"),
             (Key::Names, "names"),
         ] {

@@ -1,36 +1,35 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
-mod backend;
 mod check;
 mod command;
 mod config;
+mod connect;
 mod connection;
+mod engine;
 mod error;
-#[cfg(feature = "fault-injection")]
-pub mod fault;
 mod feed;
 mod layout;
 mod migrate;
+mod names;
+mod read;
 mod reply;
-mod runtime;
 mod scan;
 mod scripts;
 mod server;
 mod servers;
-mod signal;
 mod slots;
 mod space;
 mod state;
-mod store;
 mod stream;
-mod sweep;
+mod watcher;
 
-pub use backend::RedisBackend;
 pub use config::RedisConfig;
+pub use engine::{Redis, RedisBackend, RedisStore};
 pub use redis;
-pub use store::RedisStore;
 pub use sync_core::{self, Durability};
+#[cfg(feature = "fault-injection")]
+pub use sync_kit::fault;
 
 /// The backend's name in errors and tables.
 const NAME: &str = "redis";

@@ -108,6 +108,7 @@ pub(crate) fn stats(value: Value) -> Result<Option<Stats>> {
     }))
 }
 
-fn unexpected() -> sync_core::Error {
-    corrupt("an answer of the server has another form than the script's")
+/// The error of an answer that no script and no command gives.
+pub(crate) fn unexpected() -> sync_core::Error {
+    corrupt("the server answered in a form that has no meaning here")
 }

@@ -2,49 +2,52 @@
 
 use redis::Pipeline;
 use sync_core::{
-    Batch, Digest, Error, ErrorKind, GetPart, Known, Limit, Object, OpId, OrderKey, Result, Row,
-    Seq, SyncOrder, TimeKey, TimeRange, Ts,
+    Digest, Known, Limit, Object, OpId, OrderKey, Result, Retry, Row, Seq, TimeKey, TimeRange, Ts,
 };
+use sync_kit::Answer;
 
-use crate::error::{corrupt, named};
+use crate::command::adopted_in_vain;
+use crate::error::corrupt;
 use crate::layout::{
     Key, Stored, Tombstone, array, be8, object_prefix, optional_position, position,
 };
-use crate::reply::{Parts, bytes};
+use crate::reply::{Parts, bytes, unexpected};
 use crate::scripts::Script;
-use crate::server::Info;
-use crate::servers::{Access, Call};
+use crate::server::{ServerInfo, replica};
+use crate::servers::Access;
 use crate::space::Space;
 
 /// One more than any position, which no position reaches.
 const BEYOND: u64 = 1 << 53;
 
-pub(crate) async fn get(space: &Space, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-    let max_bytes = number(max_bytes);
-    let mut answer = space
-        .look("get", Script::Get, &[&concat(ids), max_bytes.as_bytes()])
-        .await?;
-    let mut found = answer.parts()?;
-    let mut rows = Vec::with_capacity(found.len() / 2);
-    for id in ids.iter().take(found.len() / 2) {
-        let row = found.optional()?;
-        let blob = found.optional()?;
-        rows.push(match row {
-            Some(row) => Some(Stored::unpack(row)?.into_row(*id, blob.unwrap_or_default())?),
-            None => None,
-        });
-    }
-    let next = answer.flag()?.then_some(rows.len());
-    Ok(GetPart { rows, next })
+/// A part of an index, between two bounds as `ZRANGEBYLEX` reads them.
+pub(crate) struct Part {
+    index: Key,
+    min: Vec<u8>,
+    max: Vec<u8>,
 }
 
-pub(crate) async fn known(space: &Space, ids: &[OpId]) -> Result<Vec<Known>> {
-    let mut answer = space.look("known", Script::Known, &[&concat(ids)]).await?;
+pub(crate) async fn get(space: &Space, ids: &[OpId], max_bytes: usize) -> Result<Answer> {
+    let max_bytes = number(max_bytes);
+    let arguments = [&concat(ids)[..], max_bytes.as_bytes()];
+    let mut found = space.look(Script::Get, &arguments).await?.parts()?;
+    let mut rows = Vec::with_capacity(found.len() / 2);
+    for id in ids.iter().take(found.len() / 2) {
+        let (row, blob) = (found.optional()?, found.optional()?);
+        let row = row.map(|row| Stored::unpack(row)?.into_row(*id, blob.unwrap_or_default()));
+        rows.push(row.transpose()?);
+    }
+    Ok(Answer::Found(rows))
+}
+
+pub(crate) async fn known(space: &Space, ids: &[OpId]) -> Result<Answer> {
+    let mut answer = space.look(Script::Known, &[&concat(ids)]).await?;
     let found = answer.parts()?;
     if found.len() != ids.len() {
         return Err(corrupt("an answer for other ids than those asked for"));
     }
-    found.map(|found| known_one(bytes(found)?)).collect()
+    let known = found.map(|found| known_one(bytes(found)?));
+    Ok(Answer::Known(known.collect::<Result<_>>()?))
 }
 
 fn known_one(mut found: Vec<u8>) -> Result<Known> {
@@ -63,177 +66,115 @@ fn known_one(mut found: Vec<u8>) -> Result<Known> {
                 source_seq: tombstone.source_seq,
             })
         }
-        _ => Err(corrupt("an answer that has no meaning")),
+        _ => Err(unexpected()),
     }
 }
 
-pub(crate) async fn scan_time(
-    space: &Space,
-    range: TimeRange,
-    after: Option<TimeKey>,
-    limit: Limit,
-) -> Result<Batch<Row, TimeKey>> {
-    let (min, max) = time_bounds(range, after);
-    let part = Part {
+/// The part of a range of times behind `after`.
+pub(crate) fn by_time(range: TimeRange, after: Option<TimeKey>) -> Part {
+    let (ts, id) = range.first_after(after.as_ref());
+    let bound: &[u8] = if id.is_empty() { b"[" } else { b"(" };
+    Part {
         index: Key::Time,
-        min: &min,
-        max: &max,
-    };
-    walk(space, "scan_time", part, limit, |row| {
-        row.operation.time_key()
-    })
-    .await
-}
-
-/// All rows after `after` by time, each with the digest it is stored with.
-pub(crate) async fn digested(
-    space: &Space,
-    after: Option<TimeKey>,
-    limit: Limit,
-) -> Result<(Vec<(Row, Digest)>, bool)> {
-    let (min, max) = time_bounds(TimeRange::ALL, after);
-    let part = Part {
-        index: Key::Time,
-        min: &min,
-        max: &max,
-    };
-    rows(space, "check", part, limit).await
-}
-
-/// The keys alone, without a script: the server hands out its index as it lies there.
-pub(crate) async fn scan_keys(
-    space: &Space,
-    range: TimeRange,
-    after: Option<TimeKey>,
-    limit: Limit,
-) -> Result<Batch<TimeKey, TimeKey>> {
-    let (min, max) = time_bounds(range, after);
-    let wanted = limit.max_rows();
-    let rows = i64::try_from(wanted).unwrap_or(i64::MAX).saturating_add(1);
-    let mut pipeline = Pipeline::with_capacity(3);
-    pipeline.atomic();
-    pipeline.cmd("INFO").arg("replication");
-    let meta = space.keys.name(Key::Meta);
-    pipeline.cmd("HMGET").arg(meta).arg("epoch").arg("server");
-    let time = space.keys.name(Key::Time);
-    pipeline
-        .cmd("ZRANGEBYLEX")
-        .arg(time)
-        .arg(&min[..])
-        .arg(&max[..]);
-    pipeline.arg("LIMIT").arg(0).arg(rows);
-    // Once more under the epoch of the server that answers.
-    for _ in 0..2 {
-        let answer = space
-            .inner
-            .servers
-            .call(space.keys.slot, Access::Repeatable, Call::Many(&pipeline))
-            .await
-            .map_err(|failure| failure.into_error("scan_keys", false))?;
-        let mut answer = Parts::of(answer)?;
-        let info = Info::of(answer.value()?)?;
-        if !info.is_primary() {
-            return Err(named("scan_keys")(replica()));
-        }
-        let mut meta = answer.parts()?;
-        let (epoch, server) = (meta.optional()?, meta.optional()?);
-        if epoch.is_some() && server.as_deref() != info.replication_id().map(str::as_bytes) {
-            space.adopt("scan_keys").await?;
-            continue;
-        }
-        let mut members = answer.parts()?;
-        let more = members.len() > wanted;
-        let mut items = Vec::with_capacity(members.len().min(wanted));
-        for member in members.by_ref().take(wanted) {
-            items.push(time_key(&bytes(member)?)?);
-        }
-        let next = items.last().copied().filter(|_| more);
-        return Ok(Batch { items, next });
+        min: [bound, &be8(ts), id].concat(),
+        max: [&b"("[..], &(range.to.value() + 1).to_be_bytes()].concat(),
     }
-    Err(corrupt("the server changes all the time"))
 }
 
-pub(crate) async fn scan_order(
-    space: &Space,
-    after: Option<OrderKey>,
-    limit: Limit,
-) -> Result<Batch<Row, OrderKey>> {
-    let min = match after {
-        Some(key) => [&b"("[..], &be8(key.sync_order), key.id.as_bytes()].concat(),
-        None => b"-".to_vec(),
-    };
-    let part = Part {
+/// The part of the rows with an order behind `after`.
+pub(crate) fn by_order(after: Option<OrderKey>) -> Part {
+    Part {
         index: Key::Order,
-        min: &min,
-        max: b"+",
-    };
-    walk(space, "scan_order", part, limit, |row| OrderKey {
-        // Only rows with an order are in the index.
-        sync_order: row.operation.sync_order.unwrap_or(SyncOrder::ZERO),
-        id: row.operation.id,
-    })
-    .await
+        min: after.map_or_else(
+            || b"-".to_vec(),
+            |key| [&b"("[..], &be8(key.sync_order), key.id.as_bytes()].concat(),
+        ),
+        max: b"+".to_vec(),
+    }
 }
 
-pub(crate) async fn scan_object(
-    space: &Space,
-    object: &Object,
-    after: Option<Seq>,
-    limit: Limit,
-) -> Result<Batch<Row, Seq>> {
+/// The part of one object behind `after`.
+pub(crate) fn of_object(object: &Object, after: Option<Seq>) -> Part {
     let bound = |seq: u64| {
         let mut bound = b"[".to_vec();
         object_prefix(object, &mut bound);
         bound.extend_from_slice(&seq.to_be_bytes());
         bound
     };
-    let min = bound(after.map_or(0, |after| after.value() + 1));
-    let part = Part {
+    Part {
         index: Key::Object,
-        min: &min,
-        max: &bound(BEYOND),
-    };
-    walk(space, "scan_object", part, limit, |row| row.seq).await
+        min: bound(after.map_or(0, |after| after.value() + 1)),
+        max: bound(BEYOND),
+    }
+}
+
+/// The keys alone, without a script: the server hands out its index as it is.
+pub(crate) async fn keys(
+    space: &Space,
+    range: TimeRange,
+    after: Option<TimeKey>,
+    limit: Limit,
+) -> Result<Answer> {
+    let Part { min, max, .. } = by_time(range, after);
+    let keys = space.keys();
+    let mut pipeline = Pipeline::with_capacity(3);
+    pipeline.atomic();
+    pipeline.cmd("INFO").arg("replication");
+    let meta = keys.name(Key::Meta);
+    pipeline.cmd("HMGET").arg(meta).arg("epoch").arg("server");
+    pipeline.cmd("ZRANGEBYLEX").arg(keys.name(Key::Time));
+    pipeline.arg(&min[..]).arg(&max[..]);
+    pipeline.arg("LIMIT").arg(0).arg(limit.fetch_rows());
+    let servers = &space.engine.servers;
+    // Once more under the epoch of the server that answers.
+    for _ in 0..2 {
+        let answer = servers.call(keys.slot, Access::Repeatable, &pipeline);
+        let mut answer = Parts::of(answer.await?)?;
+        let info = ServerInfo::of(answer.value()?)?;
+        if !info.is_primary() {
+            // Until a primary takes over.
+            return Err(replica().with_retry(Retry::Later));
+        }
+        let mut meta = answer.parts()?;
+        let (epoch, server) = (meta.optional()?, meta.optional()?);
+        if epoch.is_some() && server.as_deref() != info.replication_id().map(str::as_bytes) {
+            space.adopt().await?;
+            continue;
+        }
+        let members = answer.parts()?;
+        let more = members.len() > limit.max_rows();
+        let mut keys = Vec::with_capacity(members.len());
+        for member in members.take(limit.max_rows()) {
+            keys.push(time_key(&bytes(member)?)?);
+        }
+        return Ok(Answer::Keys { keys, more });
+    }
+    Err(adopted_in_vain())
 }
 
 /// The rows of a part of an index.
-async fn walk<Cursor>(
-    space: &Space,
-    operation: &'static str,
-    part: Part<'_>,
-    limit: Limit,
-    cursor: impl Fn(&Row) -> Cursor,
-) -> Result<Batch<Row, Cursor>> {
-    let (found, more) = rows(space, operation, part, limit).await?;
-    let items: Vec<Row> = found.into_iter().map(|(row, _)| row).collect();
-    let next = items.last().filter(|_| more).map(cursor);
-    Ok(Batch { items, next })
-}
-
-/// A part of an index, from one bound to the other.
-struct Part<'a> {
-    index: Key,
-    min: &'a [u8],
-    max: &'a [u8],
+pub(crate) async fn rows(space: &Space, part: Part, limit: Limit) -> Result<Answer> {
+    let (rows, more) = digested(space, part, limit).await?;
+    let rows = rows.into_iter().map(|(row, _)| row).collect();
+    Ok(Answer::Rows { rows, more })
 }
 
 /// The rows of a part of an index, each with the digest it is stored with, and whether some are left.
-async fn rows(
+pub(crate) async fn digested(
     space: &Space,
-    operation: &'static str,
-    part: Part<'_>,
+    part: Part,
     limit: Limit,
 ) -> Result<(Vec<(Row, Digest)>, bool)> {
     let index = part.index.number().to_string();
     let (rows, bytes) = (number(limit.max_rows()), number(limit.max_bytes()));
     let arguments = [
         index.as_bytes(),
-        part.min,
-        part.max,
+        &part.min,
+        &part.max,
         rows.as_bytes(),
         bytes.as_bytes(),
     ];
-    let mut answer = space.look(operation, Script::Scan, &arguments).await?;
+    let mut answer = space.look(Script::Scan, &arguments).await?;
     let mut found = answer.parts()?;
     let mut rows = Vec::with_capacity(found.len() / 3);
     while found.len() > 0 {
@@ -243,18 +184,6 @@ async fn rows(
         rows.push((stored.into_row(id, found.bytes()?)?, digest));
     }
     Ok((rows, answer.flag()?))
-}
-
-/// The bounds of a walk by time.
-fn time_bounds(range: TimeRange, after: Option<TimeKey>) -> (Vec<u8>, Vec<u8>) {
-    let min = match after {
-        Some(after) if after.ts >= range.from => {
-            [&b"("[..], &be8(after.ts), after.id.as_bytes()].concat()
-        }
-        _ => [&b"["[..], &be8(range.from)].concat(),
-    };
-    let max = [&b"("[..], &(range.to.value() + 1).to_be_bytes()].concat();
-    (min, max)
 }
 
 fn time_key(member: &[u8]) -> Result<TimeKey> {
@@ -276,10 +205,4 @@ fn concat(ids: &[OpId]) -> Vec<u8> {
         bytes.extend_from_slice(id.as_bytes());
     }
     bytes
-}
-
-fn replica() -> Error {
-    Error::new(ErrorKind::ReadOnly)
-        .with_message("the server is a replica; connect to its primary")
-        .with_retry(sync_core::Retry::Later)
 }

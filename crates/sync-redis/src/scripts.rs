@@ -42,7 +42,6 @@ impl Script {
     ];
 
     /// What it is called where it is counted.
-    #[cfg(feature = "fault-injection")]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Adopt => "adopt",

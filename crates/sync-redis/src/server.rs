@@ -3,17 +3,16 @@
 use redis::Value;
 use sync_core::{Description, Durability, Error, ErrorKind, Result};
 
-use crate::NAME;
 use crate::error::corrupt;
 use crate::reply::bytes;
 
-/// The oldest version that has every command the scripts use.
+/// The oldest version that has every command of the scripts.
 const OLDEST: (u32, u32) = (6, 2);
 
 /// The answer to `INFO`.
-pub(crate) struct Info(String);
+pub(crate) struct ServerInfo(String);
 
-impl Info {
+impl ServerInfo {
     pub(crate) fn of(answer: Value) -> Result<Self> {
         let text = match answer {
             // RESP3 marks text as such.
@@ -54,35 +53,25 @@ impl Info {
         let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
         let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if found < OLDEST {
-            return Err(refused(
-                ErrorKind::Unsupported,
-                format!("the server is Redis {version}, and 6.2 is the oldest that will do"),
-            ));
+            return Err(unsupported(format!(
+                "the server is Redis {version}; the oldest that can be used is 6.2"
+            )));
         }
         if !self.is_primary() {
-            return Err(refused(
-                ErrorKind::ReadOnly,
-                "the server is a replica, and what it has may be old; connect to its primary"
-                    .to_owned(),
-            ));
+            return Err(replica());
         }
         if self.replication_id().is_none() {
-            return Err(refused(
-                ErrorKind::Unsupported,
-                "the server does not tell its replication id, without which nobody would notice \
-                 that it lost what it had acknowledged"
-                    .to_owned(),
+            return Err(unsupported(
+                "the server does not tell its replication id, without which the loss of \
+                 acknowledged writes would go unnoticed",
             ));
         }
         let policy = self.policy();
         if policy.starts_with("allkeys-") {
-            return Err(refused(
-                ErrorKind::Unsupported,
-                format!(
-                    "the server's maxmemory-policy is {policy}: it would throw rows away when its \
-                     memory is full; set it to noeviction"
-                ),
-            ));
+            return Err(unsupported(format!(
+                "the server's maxmemory-policy is {policy}: it would evict rows when its memory \
+                 is full; set it to noeviction"
+            )));
         }
         Ok(())
     }
@@ -95,7 +84,7 @@ impl Info {
         self.number("aof_enabled") == 1
     }
 
-    /// What an answered page survives. `fsync` is the setting `appendfsync`, where it may be read.
+    /// What an acknowledged page survives. `fsync` is the setting `appendfsync`, where it may be read.
     pub(crate) fn durability(&self, fsync: Option<&str>) -> Durability {
         match (self.has_append_only_file(), fsync) {
             (false, _) => Durability::Memory,
@@ -145,15 +134,21 @@ pub(crate) fn setting(answer: Value) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes(value)?).into_owned())
 }
 
-fn refused(kind: ErrorKind, message: String) -> Error {
-    Error::new(kind).with_message(message).of_backend(NAME)
+/// The error of a replica that was asked.
+pub(crate) fn replica() -> Error {
+    Error::new(ErrorKind::ReadOnly)
+        .with_message("the server is a replica, whose data may be old; connect to its primary")
+}
+
+fn unsupported(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Unsupported).with_message(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn info(lines: &[&str]) -> Info {
+    fn info(lines: &[&str]) -> ServerInfo {
         let good = [
             "redis_version:7.2.4",
             "role:master",
@@ -165,7 +160,7 @@ mod tests {
             .iter()
             .filter(|line| !lines.iter().any(|other| name(other) == name(line)));
         let all: Vec<&str> = kept.chain(lines).copied().collect();
-        Info(all.join("\r\n"))
+        ServerInfo(all.join("\r\n"))
     }
 
     #[test]

@@ -1,10 +1,23 @@
 //! The server, or the nodes of a cluster, with the connections to them.
+//!
+//! The `redis` crate has a client for clusters. These are the reasons why it is not used:
+//!
+//! - **A page must not be sent twice.** That client sends a command again after a lost connection,
+//!   whether or not the server may have carried it out. With its retries switched off, its error does
+//!   not say whether anything was sent. Here a [connection](Connection) counts the bytes that left, and
+//!   [`Access`] says which calls may be repeated.
+//! - **A page under `WATCH` needs a connection that no other call uses**, to the node that has the
+//!   space. That client sends all calls over its own multiplexed connections and lends none.
+//! - **It makes its own streams.** Their bytes cannot be counted, and TLS comes from a process-wide
+//!   crypto provider instead of the one that [`Transport`] names.
+//! - A single server needs all of this too, so one module serves both.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
+use sync_kit::backoff::{Backoff, Policy};
 use tokio::sync;
 use tokio::time::sleep;
 
@@ -14,11 +27,11 @@ use crate::error::Failure;
 use crate::slots::{self, Range};
 use crate::stream::Transport;
 
-/// How often a call goes where a node sends it before the cluster is taken for confused.
-const MOVES: u32 = 8;
+/// How often a call follows redirections before the cluster's map is taken for inconsistent.
+const REDIRECTIONS: u32 = 8;
 /// Connections to each server that may be lent at once.
 const LENT: usize = 4;
-/// The pauses before a call is tried again, each twice the one before.
+/// The bound of the first pause before a call is tried again, and of the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -41,21 +54,21 @@ struct Map {
 /// One server.
 pub(crate) struct Node {
     address: Address,
-    writer: Slot,
-    readers: Vec<Slot>,
+    writer: Reconnecting,
+    readers: Vec<Reconnecting>,
     next: AtomicUsize,
     lender: Lender,
 }
 
 /// Connections that are each used by one page at a time.
 struct Lender {
-    /// Those that nobody uses, without anything left on them.
+    /// Those that are not lent, without a transaction and without a watched key.
     idle: Mutex<Vec<Connection>>,
     /// How many more may be lent.
     left: AtomicUsize,
 }
 
-/// A connection that nobody else uses. It ends with this, unless it is given back.
+/// A connection that no other call uses. It ends with this, unless it is given back.
 pub(crate) struct Lent {
     node: Arc<Node>,
     connection: Option<Connection>,
@@ -63,7 +76,7 @@ pub(crate) struct Lent {
 
 /// A connection that is made when it is needed, and anew when it has ended.
 #[derive(Default)]
-struct Slot(sync::Mutex<Option<Connection>>);
+struct Reconnecting(sync::Mutex<Option<Connection>>);
 
 /// What a call is sent over, and what may be done where it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,24 +87,38 @@ pub(crate) enum Access {
     Page,
 }
 
-/// What is sent.
+/// One command, or several at once.
 #[derive(Clone, Copy)]
 pub(crate) enum Call<'a> {
     One(&'a Cmd),
     Many(&'a Pipeline),
 }
 
+impl<'a> From<&'a Cmd> for Call<'a> {
+    fn from(command: &'a Cmd) -> Self {
+        Self::One(command)
+    }
+}
+
+impl<'a> From<&'a mut Cmd> for Call<'a> {
+    fn from(command: &'a mut Cmd) -> Self {
+        Self::One(command)
+    }
+}
+
+impl<'a> From<&'a Pipeline> for Call<'a> {
+    fn from(pipeline: &'a Pipeline) -> Self {
+        Self::Many(pipeline)
+    }
+}
+
 impl Servers {
     pub(crate) fn new(config: RedisConfig) -> sync_core::Result<Self> {
         let transport = Transport::of(&config)?;
-        let nodes: Vec<_> = config
-            .hosts
-            .iter()
-            .map(|address| Arc::new(Node::new(address.clone(), config.readers)))
-            .collect();
+        let node = |address: &Address| Arc::new(Node::new(address.clone(), config.readers));
         let map = Map {
             ranges: Vec::new(),
-            nodes,
+            nodes: config.hosts.iter().map(node).collect(),
         };
         Ok(Self {
             config,
@@ -105,7 +132,7 @@ impl Servers {
         &self.config
     }
 
-    /// A connection of its own to any server that answers, outside of the others.
+    /// How to make a connection apart from the others, and to which servers.
     pub(crate) fn transport(&self) -> (Transport, Vec<Address>) {
         let nodes = self.nodes();
         let addresses = nodes.iter().map(|node| node.address.clone()).collect();
@@ -125,7 +152,7 @@ impl Servers {
     pub(crate) async fn any(&self, command: &Cmd) -> Result<(Arc<Node>, Value), Failure> {
         let mut last = None;
         for node in self.nodes() {
-            match self.on(&node, Access::Repeatable, Call::One(command)).await {
+            match self.on(&node, Access::Repeatable, command).await {
                 Ok(value) => return Ok((node, value)),
                 Err(failure) => last = Some(failure),
             }
@@ -136,72 +163,61 @@ impl Servers {
     /// Asks `node`, which is a node of a cluster, where the keys are.
     pub(crate) async fn learn(&self, node: &Node) -> Result<(), Failure> {
         let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
-        let answer = self
-            .on(node, Access::Repeatable, Call::One(&command))
-            .await?;
-        self.settle(slots::ranges(answer, &node.address));
+        let answer = self.on(node, Access::Repeatable, command.arg("SLOTS"));
+        self.settle(slots::ranges(answer.await?, &node.address));
         Ok(())
     }
 
     /// Sends a call to the server that has `slot`, and again where that is harmless and helps,
-    /// until the configuration's patience has passed.
+    /// until the configured time has passed.
     pub(crate) async fn call(
         &self,
         slot: u16,
         access: Access,
-        call: Call<'_>,
+        call: impl Into<Call<'_>>,
     ) -> Result<Value, Failure> {
-        let began = Instant::now();
-        let (mut pause, mut moves) = (FIRST_PAUSE, 0);
+        let call = call.into();
+        let mut backoff = Backoff::new(Policy {
+            deadline: self.config.patience,
+            first: FIRST_PAUSE,
+            longest: LONGEST_PAUSE,
+        });
+        let mut redirections = 0;
         loop {
             let node = self.node(slot);
             let failure = match self.on(&node, access, call).await {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
-            if failure.code() == Some("MOVED") && moves < MOVES {
-                moves += 1;
+            if failure.code() == Some("MOVED") && redirections < REDIRECTIONS {
+                redirections += 1;
                 self.refresh(&node).await;
                 continue;
             }
-            let again = match &failure {
-                Failure::NoHost(..) | Failure::NoConnection(_) => true,
-                Failure::NotSent(error) => error.is_io_error(),
-                Failure::Lost(_) => access == Access::Repeatable,
-                // It was given time enough; or nothing changes with time.
-                Failure::NoAnswer | Failure::Handshake(..) => false,
-                Failure::Refused(_) => matches!(
-                    failure.code(),
-                    Some(
-                        "ASK" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "TRYAGAIN"
-                    )
-                ),
-            };
-            if !again || began.elapsed() + pause > self.config.patience {
+            let pause = backoff.pause().filter(|_| passes(&failure, access));
+            let Some(pause) = pause else {
                 return Err(failure);
-            }
+            };
             if failure.code() == Some("READONLY") {
                 // The name may by now lead to the server that took over.
                 node.disconnect().await;
             }
             sleep(pause).await;
-            pause = (2 * pause).min(LONGEST_PAUSE);
             if self.is_cluster() {
                 self.refresh(&node).await;
             }
         }
     }
 
-    /// Sends a call to `node`, once. A server that is busy with somebody's script refuses everything
-    /// after a few seconds, and before that makes callers wait: that is the same to them.
+    /// Sends a call to `node`, once. While a server runs another client's script it makes callers wait,
+    /// and after a few seconds refuses their calls: callers of this wait in both cases.
     pub(crate) async fn on(
         &self,
         node: &Node,
         access: Access,
-        call: Call<'_>,
+        call: impl Into<Call<'_>>,
     ) -> Result<Value, Failure> {
-        let began = Instant::now();
+        let (call, began) = (call.into(), Instant::now());
         loop {
             match self.once(node, access, call).await {
                 Err(failure)
@@ -215,11 +231,11 @@ impl Servers {
     }
 
     async fn once(&self, node: &Node, access: Access, call: Call<'_>) -> Result<Value, Failure> {
-        let slot = match access {
+        let over = match access {
             Access::Page => &node.writer,
             Access::Repeatable => node.reader(),
         };
-        let connection = slot.get(self, &node.address).await?;
+        let connection = over.get(self, &node.address).await?;
         match call {
             Call::One(command) => connection.command(command).await,
             Call::Many(pipeline) => connection.pipeline(pipeline).await,
@@ -246,12 +262,10 @@ impl Servers {
     /// The server that has `slot`.
     pub(crate) fn node(&self, slot: u16) -> Arc<Node> {
         let map = self.map();
-        let found = map
-            .ranges
-            .iter()
-            .find(|(range, _)| (range.first..=range.last).contains(&slot));
-        // A slot that nobody has is a matter of the node that is asked, which says so.
-        let node = found.map(|(_, node)| node).or_else(|| map.nodes.first());
+        let has_it = |(range, _): &&(Range, _)| (range.first..=range.last).contains(&slot);
+        let found = map.ranges.iter().find(has_it).map(|(_, node)| node);
+        // Of a slot that no node has, any node says so.
+        let node = found.or_else(|| map.nodes.first());
         node.map_or_else(
             || Arc::new(Node::new(self.seed(), self.config.readers)),
             Arc::clone,
@@ -272,7 +286,7 @@ impl Servers {
     /// Asks any node where the keys are, the one that just failed last.
     async fn refresh(&self, failed: &Node) {
         let before = self.map();
-        let _turn = self.refresh.lock().await;
+        let _alone = self.refresh.lock().await;
         if !Arc::ptr_eq(&before, &self.map()) {
             return;
         }
@@ -316,12 +330,29 @@ impl Servers {
     }
 }
 
+/// Whether the same call may succeed later, and may be sent again.
+fn passes(failure: &Failure, access: Access) -> bool {
+    match failure {
+        Failure::NoHost(..) | Failure::NoConnection(_) => true,
+        Failure::NotSent(error) => error.is_io_error(),
+        Failure::Lost(_) => access == Access::Repeatable,
+        // The time for an answer is over; or time changes nothing.
+        Failure::NoAnswer | Failure::Handshake(..) => false,
+        Failure::Refused(_) => matches!(
+            failure.code(),
+            Some("ASK" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY" | "TRYAGAIN")
+        ),
+    }
+}
+
 impl Node {
     fn new(address: Address, readers: usize) -> Self {
         Self {
             address,
-            writer: Slot::default(),
-            readers: (0..readers.max(1)).map(|_| Slot::default()).collect(),
+            writer: Reconnecting::default(),
+            readers: (0..readers.max(1))
+                .map(|_| Reconnecting::default())
+                .collect(),
             next: AtomicUsize::new(0),
             lender: Lender {
                 idle: Mutex::default(),
@@ -331,17 +362,17 @@ impl Node {
     }
 
     /// The readers in turn.
-    fn reader(&self) -> &Slot {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+    fn reader(&self) -> &Reconnecting {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.readers
-            .get(turn % self.readers.len().max(1))
+            .get(next % self.readers.len().max(1))
             .unwrap_or(&self.writer)
     }
 
     async fn disconnect(&self) {
-        for slot in self.readers.iter().chain([&self.writer]) {
+        for connection in self.readers.iter().chain([&self.writer]) {
             // Calls that wait for their answers get them.
-            slot.0.lock().await.take();
+            connection.0.lock().await.take();
         }
         self.lender.lock().clear();
     }
@@ -394,14 +425,14 @@ impl Drop for Lent {
     }
 }
 
-impl Slot {
+impl Reconnecting {
     async fn get(&self, servers: &Servers, address: &Address) -> Result<Connection, Failure> {
-        let mut slot = self.0.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
+        let mut current = self.0.lock().await;
+        if let Some(connection) = current.as_ref().filter(|connection| connection.is_open()) {
             return Ok(connection.clone());
         }
         let connection = Connection::open(&servers.config, &servers.transport, address).await?;
-        *slot = Some(connection.clone());
+        *current = Some(connection.clone());
         Ok(connection)
     }
 }

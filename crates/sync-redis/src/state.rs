@@ -1,6 +1,7 @@
 //! Reads of state.
 
-use sync_core::{Batch, Bytes, Limit, Result, StateEntry, StateKey};
+use sync_core::{Bytes, Limit, Result, StateEntry, StateKey};
+use sync_kit::Answer;
 
 use crate::error::corrupt;
 use crate::reply::optional_bytes;
@@ -9,14 +10,15 @@ use crate::scripts::Script;
 use crate::space::Space;
 
 /// The values of state keys.
-pub(crate) async fn load(space: &Space, keys: &[StateKey]) -> Result<Vec<Option<Bytes>>> {
+pub(crate) async fn load(space: &Space, keys: &[StateKey]) -> Result<Answer> {
     let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_str().as_bytes()).collect();
-    let mut answer = space.look("load", Script::Load, &keys).await?;
+    let mut answer = space.look(Script::Load, &keys).await?;
     let values = answer.parts()?;
     if values.len() != keys.len() {
         return Err(corrupt("an answer for other keys than those asked for"));
     }
-    values.map(optional_bytes).collect()
+    let values = values.map(optional_bytes).collect::<Result<_>>()?;
+    Ok(Answer::Values(values))
 }
 
 pub(crate) async fn list(
@@ -24,7 +26,7 @@ pub(crate) async fn list(
     prefix: &str,
     after: Option<&StateKey>,
     limit: Limit,
-) -> Result<Batch<StateEntry, StateKey>> {
+) -> Result<Answer> {
     let after = after.map_or("", StateKey::as_str);
     let min = match (after < prefix, prefix.is_empty()) {
         (false, true) if after.is_empty() => b"-".to_vec(),
@@ -35,18 +37,18 @@ pub(crate) async fn list(
     let max = [b"(", prefix.as_bytes(), b"\xff"].concat();
     let (rows, bytes) = (number(limit.max_rows()), number(limit.max_bytes()));
     let arguments = [&min[..], &max, rows.as_bytes(), bytes.as_bytes()];
-    let mut answer = space.look("list", Script::List, &arguments).await?;
+    let mut answer = space.look(Script::List, &arguments).await?;
     let mut found = answer.parts()?;
-    let mut items = Vec::with_capacity(found.len() / 2);
+    let mut entries = Vec::with_capacity(found.len() / 2);
     while found.len() > 0 {
         let key = String::from_utf8(found.bytes()?).map_err(corrupt)?;
-        items.push(StateEntry {
+        entries.push(StateEntry {
             key: StateKey::new(&key).map_err(corrupt)?,
             value: Bytes::from(found.bytes()?),
         });
     }
-    let more = answer.flag()?;
-    let last = items.last().filter(|_| more);
-    let next = last.map(|entry| entry.key.clone());
-    Ok(Batch { items, next })
+    Ok(Answer::State {
+        entries,
+        more: answer.flag()?,
+    })
 }

@@ -16,7 +16,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::NAME;
 use crate::config::{Address, RedisConfig};
 
 /// How the servers of a configuration are spoken to.
@@ -137,5 +136,5 @@ fn no_certificate(source: impl std::error::Error + Send + Sync + 'static) -> Err
 }
 
 fn refused() -> Error {
-    Error::new(ErrorKind::Config).of_backend(NAME)
+    Error::new(ErrorKind::Config)
 }

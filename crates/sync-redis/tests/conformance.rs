@@ -12,8 +12,9 @@ use admin::Admin;
 
 use sync_conformance::{BoundaryHook, Database, Harness, Power, Work, WorkMeter};
 use sync_core::{Backend, Error, ErrorKind, Migrated, Result, Seq, SpaceName};
+use sync_redis::fault::{self, Faults};
 use sync_redis::redis::cmd;
-use sync_redis::{RedisBackend, RedisConfig, fault};
+use sync_redis::{RedisBackend, RedisConfig};
 
 /// Keys under a prefix of their own, removed at the end unless another process owns them.
 struct Keys {
@@ -24,7 +25,7 @@ struct Keys {
     /// do as the pages before tell them. Cases with one handle have the first, those with several
     /// have both against each other.
     handles: AtomicUsize,
-    ways: fault::Ways,
+    ways: fault::Work,
 }
 
 impl Keys {
@@ -34,21 +35,21 @@ impl Keys {
             prefix: format!("t{:016x}", fastrand::u64(..)),
             owned: true,
             handles: AtomicUsize::new(0),
-            ways: fault::Ways::default(),
+            ways: fault::Work::default(),
         }
     }
 
-    fn config(&self) -> Result<RedisConfig> {
+    fn config(&self, faults: Faults) -> Result<RedisConfig> {
+        let handles = self.handles.fetch_add(1, Ordering::Relaxed);
+        let faults = faults.count_ways(self.ways.clone());
+        let faults = if handles.is_multiple_of(2) {
+            faults.expect_new()
+        } else {
+            faults
+        };
         // The suite's largest pages take their time on a machine that is busy.
-        let config = RedisConfig::from_url(&self.url)?
-            .timeout(Duration::from_mins(2))
-            .count_ways(self.ways.clone());
-        let config = config.prefix(&self.prefix)?;
-        let eager = self
-            .handles
-            .fetch_add(1, Ordering::Relaxed)
-            .is_multiple_of(2);
-        Ok(if eager { config.eager() } else { config })
+        let config = RedisConfig::from_url(&self.url)?.timeout(Duration::from_mins(2));
+        Ok(config.prefix(&self.prefix)?.faults(faults))
     }
 
     fn admin(&self) -> Result<Admin> {
@@ -63,7 +64,9 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        println!("pages: {:?}", self.ways.take());
+        let ways = self.ways.take();
+        let pages = ways.iter().map(|(way, pages)| (way, pages.runs));
+        println!("pages: {:?}", pages.collect::<Vec<_>>());
         if self.owned
             && let Ok(mut admin) = self.admin()
         {
@@ -93,7 +96,7 @@ impl Database for Keys {
     type Backend = RedisBackend;
 
     async fn connect(&self) -> Result<RedisBackend> {
-        RedisBackend::connect(self.config()?).await
+        RedisBackend::connect(self.config(Faults::default())?).await
     }
 
     async fn migrate(&self) -> Result<Migrated> {
@@ -123,18 +126,19 @@ impl Database for Keys {
     }
 
     async fn connect_with_boundaries(&self, hook: BoundaryHook) -> Result<RedisBackend> {
-        RedisBackend::connect(self.config()?.on_boundary(hook)).await
+        RedisBackend::connect(self.config(Faults::at_boundaries(hook))?).await
     }
 
     async fn connect_counting(&self) -> Result<(RedisBackend, WorkMeter)> {
         let work = fault::Work::default();
-        let backend = RedisBackend::connect(self.config()?.count_work(work.clone())).await?;
+        let faults = Faults::default().count_work(work.clone());
+        let backend = RedisBackend::connect(self.config(faults)?).await?;
         let meter: WorkMeter = Arc::new(move || {
             let costs = work.take().into_iter();
             costs
                 .map(|(script, cost)| Work {
-                    statement: script.to_owned(),
-                    rows: cost.values,
+                    statement: script,
+                    rows: cost.units,
                 })
                 .collect()
         });
@@ -177,7 +181,7 @@ impl Harness for Redis {
             prefix: locator.to_owned(),
             owned: false,
             handles: AtomicUsize::new(0),
-            ways: fault::Ways::default(),
+            ways: fault::Work::default(),
         })
     }
 

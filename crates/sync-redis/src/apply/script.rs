@@ -1,81 +1,82 @@
 //! A page in one script, which decides by itself: whatever the page holds.
 
+use std::sync::Arc;
+
 use redis::{Cmd, Value};
 use sync_core::{
     Applied, BackfillOutcome, Bytes, DeleteOutcome, Digest, Epoch, Error, ErrorKind, LiftOutcome,
     Mismatch, Object, Operation, Page, Result, Seq, SeqRange, SyncOrder, UpsertOutcome,
 };
+use sync_kit::{Written, digests};
 
-use super::{Written, answered, boundary};
-use crate::command::{Answer, page_failed};
-use crate::error::corrupt;
+use super::{LARGE, weight};
+use crate::command::Reply;
+use crate::error::{Failure, corrupt};
 use crate::layout::{INLINE, array, be8, object_prefix, optional, pack_row, position};
-use crate::reply::{Parts, number, optional_bytes};
+use crate::names;
+use crate::reply::{Parts, number, optional_bytes, unexpected};
 use crate::scripts::Script;
-use crate::servers::{Access, Call};
+use crate::servers::Access;
 use crate::space::Space;
+
+/// The command of a page, with the page's digests where they are not given: of a large page beside
+/// the thread that asks.
+pub(super) async fn prepare(
+    space: &Space,
+    page: &Arc<Page>,
+    digests: Option<Arc<[Digest]>>,
+) -> Result<(Arc<[Digest]>, Cmd)> {
+    let (of, packed) = (space.clone(), Arc::clone(page));
+    let preparing = move || {
+        let digests = digests.unwrap_or_else(|| digests::of(&packed).into());
+        let command = pack(&of, &packed, &digests, false)?;
+        Ok((digests, command))
+    };
+    if weight(page) < LARGE {
+        preparing()
+    } else {
+        space.engine.driver.compute(preparing).await.flatten()
+    }
+}
 
 /// Sends the page, and once more where its space is to be listed first.
 pub(super) async fn apply(
     space: &Space,
     page: &Page,
     digests: &[Digest],
-    packed: Cmd,
+    command: Cmd,
 ) -> Result<Written> {
-    let config = space.inner.servers.config();
-    let mut packed = packed;
+    let faults = space.engine.faults();
+    faults.way("script");
+    let mut command = command;
     for registered in [false, true] {
-        boundary(config, "commit")?;
-        let answer = space
-            .send(Script::Apply, Access::Page, &packed)
-            .await
-            .map_err(page_failed)?;
-        match Answer::of(answer)? {
-            Answer::Done(parts) => {
+        faults.boundary("commit")?;
+        let answer = space.send(Script::Apply, Access::Page, &command).await;
+        match Reply::of(answer.map_err(Failure::of_a_write)?)? {
+            Reply::Done(parts) => {
                 let written = unpack(page, parts)?;
                 if written.changed {
-                    answered(config)?;
+                    faults.committed()?;
                 }
+                space.local().streak.learn(&written.applied);
                 return Ok(written);
             }
-            Answer::Not("register", _) if !registered => {
-                boundary(config, "register")?;
-                register(space).await?;
-                packed = pack(space, page, digests, true)?;
+            Reply::Not("register", _) if !registered => {
+                faults.boundary("register")?;
+                names::register(&space.engine.servers, space.shared.name()).await?;
+                command = pack(space, page, digests, true)?;
             }
-            Answer::Not("conflict", parts) => return Err(conflict(page, parts)?),
-            Answer::Not("exhausted", _) => return Err(Error::new(ErrorKind::Exhausted)),
-            Answer::Not(..) => break,
+            Reply::Not("conflict", parts) => return Err(conflict(page, parts)?),
+            Reply::Not("exhausted", _) => return Err(Error::new(ErrorKind::Exhausted)),
+            Reply::Not(..) => break,
         }
     }
-    Err(corrupt("an answer that has no meaning"))
-}
-
-/// Writes the space's name to the list of spaces, from which it never goes: a name without a space
-/// is harmless, a space without a name would be lost.
-async fn register(space: &Space) -> Result<()> {
-    let key = space.inner.keys.spaces();
-    let mut command = redis::cmd("ZADD");
-    command.arg(&key).arg(0).arg(space.name.as_str());
-    let slot = crate::slots::slot(key.as_bytes());
-    let added = space
-        .inner
-        .servers
-        .call(slot, Access::Repeatable, Call::One(&command))
-        .await;
-    added
-        .map(drop)
-        .map_err(|failure| failure.into_error("apply", false))
+    Err(unexpected())
 }
 
 /// The page's arguments, in the order that `scripts/apply.lua` names. `registered` says that the list
 /// of spaces has the name already.
-pub(super) fn pack(
-    space: &Space,
-    page: &Page,
-    digests: &[Digest],
-    registered: bool,
-) -> Result<Cmd> {
+fn pack(space: &Space, page: &Page, digests: &[Digest], registered: bool) -> Result<Cmd> {
     let epoch = Epoch::random()?;
     let has_objects = page
         .upserts
@@ -95,7 +96,7 @@ pub(super) fn pack(
     let is_large = |operation: &&Operation| operation.payload.len() > INLINE;
     command
         .arg(epoch.as_bytes())
-        .arg(&space.keys.channel)
+        .arg(&space.keys().channel)
         .arg(flags)
         .arg(page.preconditions.len())
         .arg(page.lifts.len())
@@ -288,7 +289,11 @@ fn unpack(page: &Page, mut parts: Parts) -> Result<Written> {
             .filter(|first| *first <= last)
             .map(|first| SeqRange { first, last }),
     };
-    Ok(Written { applied, changed })
+    Ok(Written {
+        applied,
+        changed,
+        garbage: false,
+    })
 }
 
 fn each<Outcome>(

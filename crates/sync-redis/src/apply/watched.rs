@@ -1,43 +1,45 @@
 //! A page of new operations, in a transaction under `WATCH`.
 //!
-//! Two round trips on a connection that nobody else uses meanwhile. The first one watches every key
-//! of the space, asks who the server is, looks up what the page names, and ends with `MULTI`: only
-//! once the server has confirmed that are commands sent that write. The second one is these commands,
-//! and `EXEC`. What was looked up still holds when `EXEC` is carried out, because it answers nil where
-//! any of the keys was touched by anybody since: by another writer, a reset, a prune, another
+//! Two round trips on a connection that no other call uses meanwhile. The first one watches every key
+//! of the space, asks which server this is, looks up what the page names, and ends with `MULTI`.
+//! Commands that write are sent only once the server has confirmed it. The second one is these
+//! commands and `EXEC`. What was looked up still holds when `EXEC` is carried out, because `EXEC`
+//! answers nil where any of the keys was touched since: by another writer, a reset, a prune, another
 //! program, or a replication that replaced the data.
 //!
-//! - **The server's identity** (`master_replid`) is read in the first round trip, and is the one under
-//!   which the page counts as written. It cannot be out of date in a way that matters. Another process
-//!   is another connection, which knows of no transaction. The same process may have followed another
-//!   primary and been promoted in between; then either that changed the space, and `EXEC` answers
-//!   nil, or the space is what was looked up, and carries an identity that is not the server's any
-//!   more: whoever looks next begins a new epoch, as after any other failover.
-//! - **Nothing fails halfway.** A command that fails inside a transaction does not undo the others,
-//!   so nothing may be left that could fail: the types of all keys that are written are checked under
-//!   the watch, and memory, disk, replicas, rights and slots are checked by the server when a command
+//! - **The server's identity** (`master_replid`) is read in the first round trip, and the page counts
+//!   as written under it. It cannot be out of date in a way that matters. Another process is another
+//!   connection, which knows of no transaction. The same process may have followed another primary and
+//!   been promoted in between. Either that changed the space, and `EXEC` answers nil; or the space is
+//!   what was looked up, under an identity that is not the server's any more, and the next read or
+//!   write begins a new epoch, as after any other failover.
+//! - **Nothing fails halfway.** A command that fails inside a transaction does not undo the others, so
+//!   every cause of a failure is excluded before: the types of all keys that are written are checked
+//!   under the watch; memory, disk, replicas, rights and slots are checked by the server when a command
 //!   is queued and once more by `EXEC`, each of which refuses the whole. The one exception is a right
-//!   that an administrator takes away between the two. It is met, and told as an error of its own.
-//! - **What is not as expected is left to the script**, which is the judge of everything: also of
-//!   preconditions that do not hold, because a look-up is not one moment where `EXEC` does not follow.
+//!   that an administrator takes away between the two, which is told as an error of its own.
+//! - **Everything unexpected is left to the script**, preconditions that do not hold included: without
+//!   an `EXEC` behind it the look-up is not one snapshot.
 //! - **A connection is given back** only after `EXEC` or `DISCARD` was answered, and so never with a
 //!   transaction or a watched key. Any other ends it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use redis::{Cmd, Pipeline, RedisError, Value};
 use sync_core::plan::{Before, Counters, Plan};
 use sync_core::{Error, ErrorKind, Page, Result, Seq, StateKey};
+use sync_kit::Written;
+use sync_kit::digests::Digests;
+use sync_kit::fault::Faults;
 
-use super::{Digests, LARGE, Written, answered, boundary, weight, write};
-use crate::command::page_failed;
+use super::{LARGE, inserts, weight};
 use crate::error::{Failure, corrupt};
 use crate::layout::{INLINE, Key};
-use crate::reply::{Parts, optional_bytes};
-use crate::server::Info;
+use crate::reply::{Parts, optional_bytes, unexpected};
+use crate::server::ServerInfo;
 use crate::servers::Lent;
 use crate::space::Space;
-use crate::{NAME, RedisConfig};
 
 /// The most operations. What a page that is not new after all brings along is bounded by it.
 const MOST: usize = 5_000;
@@ -45,14 +47,14 @@ const MOST: usize = 5_000;
 const MOST_KEYS: usize = 64;
 
 /// How an attempt ended that did not fail.
-pub(super) enum Attempt {
+enum Attempt {
     Written(Written),
     /// Nothing was written, and why.
     Not(&'static str),
 }
 
 /// Whether the page is of a kind that can be written so.
-pub(super) fn may_be(page: &Page) -> bool {
+pub(super) fn is_possible(page: &Page) -> bool {
     let few = (1..=MOST).contains(&page.upserts.len());
     let few_keys = page.preconditions.len() + page.state.len() <= MOST_KEYS;
     few && few_keys
@@ -62,17 +64,34 @@ pub(super) fn may_be(page: &Page) -> bool {
         && page.backfills.is_empty()
 }
 
-/// Tries it.
-pub(super) async fn attempt(
-    space: &Arc<Space>,
+/// Writes a page of new operations; `None` where it is left to the script, with nothing written.
+pub(super) async fn apply(
+    space: &Space,
     page: &Arc<Page>,
     digests: &Digests,
-) -> Result<Attempt> {
-    let servers = &space.inner.servers;
-    let config = servers.config();
-    let node = servers.node(space.keys.slot);
+) -> Result<Option<Written>> {
+    let (streak, faults) = (&space.local().streak, space.engine.faults());
+    match attempt(space, page, digests).await? {
+        Attempt::Written(written) => {
+            streak.went_well();
+            faults.way("watched");
+            Ok(Some(written))
+        }
+        Attempt::Not(why) => {
+            let name = space.shared.name().as_str();
+            tracing::debug!(space = name, why, "left a page to the script");
+            streak.went_wrong();
+            faults.way(why);
+            Ok(None)
+        }
+    }
+}
+
+async fn attempt(space: &Space, page: &Arc<Page>, digests: &Digests) -> Result<Attempt> {
+    let (servers, faults) = (&space.engine.servers, space.engine.faults());
+    let node = servers.node(space.keys().slot);
     for name in ["watch", "look up", "multi"] {
-        boundary(config, name)?;
+        faults.boundary(name)?;
     }
     let lent = match servers.lend(&node).await {
         Ok(Some(lent)) => lent,
@@ -81,11 +100,12 @@ pub(super) async fn attempt(
     };
     let asked = Asked::new(space, page);
     let answers = match lent.answers(&asked.pipeline).await {
-        Ok(answers) => measured(config, &asked.pipeline, answers),
-        // It was given time enough.
-        Err(Failure::NoAnswer) => return Err(Failure::NoAnswer.into_error("apply", false)),
+        Ok(answers) => answers,
+        // The time for an answer is over: the script would only wait once more.
+        Err(Failure::NoAnswer) => return Err(Failure::NoAnswer.into()),
         Err(_) => return Ok(Attempt::Not("connection lost")),
     };
+    count_cost(faults, &asked.pipeline, &answers);
     let found = match asked.found(space, answers) {
         Ok(found) => found,
         Err(why) => {
@@ -99,34 +119,30 @@ pub(super) async fn attempt(
         discard(lent).await;
         return Ok(Attempt::Not("not only inserts"));
     };
-    for name in write::COMMANDS {
-        boundary(config, name)?;
+    for name in inserts::COMMANDS {
+        faults.boundary(name)?;
     }
     let (pipeline, plan) = if weight(page) < LARGE {
-        (write::pipeline(space, page, &plan), plan)
+        (inserts::pipeline(space, page, &plan), plan)
     } else {
-        let (of, page) = (Arc::clone(space), Arc::clone(page));
-        let pack = move || (write::pipeline(&of, &page, &plan), plan);
-        space.inner.runtime.compute(pack).await?
+        let (of, page) = (space.clone(), Arc::clone(page));
+        let pack = move || (inserts::pipeline(&of, &page, &plan), plan);
+        space.engine.driver.compute(pack).await?
     };
-    boundary(config, "commit")?;
-    execute(config, lent, &pipeline, plan).await
+    faults.boundary("commit")?;
+    execute(faults, lent, &pipeline, plan).await
 }
 
 /// Sends the writes and the end of the transaction, and reads how that went.
-async fn execute(
-    config: &RedisConfig,
-    lent: Lent,
-    pipeline: &Pipeline,
-    plan: Plan,
-) -> Result<Attempt> {
+async fn execute(faults: &Faults, lent: Lent, pipeline: &Pipeline, plan: Plan) -> Result<Attempt> {
     let mut answers = match lent.answers(pipeline).await {
-        Ok(answers) => measured(config, pipeline, answers),
+        Ok(answers) => answers,
         Err(Failure::NotSent(_)) => return Ok(Attempt::Not("connection lost")),
-        // Whatever else the driver says of the whole, it was sent.
-        Err(Failure::Refused(error)) => return Err(page_failed(Failure::Lost(error))),
-        Err(failure) => return Err(page_failed(failure)),
+        // On any other driver error of the whole pipeline, assume that it was sent.
+        Err(Failure::Refused(error)) => return Err(Failure::Lost(error).of_a_write()),
+        Err(failure) => return Err(failure.of_a_write()),
     };
+    count_cost(faults, pipeline, &answers);
     // Behind it is the notification, which may be refused.
     let _published = answers.pop();
     match answers.pop() {
@@ -151,13 +167,14 @@ async fn execute(
                 Some(_) if refused.len() + 1 == all => return Ok(Attempt::Not("refused")),
                 Some(error) => return Err(torn(error)),
             }
-            answered(config)?;
+            faults.committed()?;
             Ok(Attempt::Written(Written {
                 applied: plan.applied,
                 changed: true,
+                garbage: false,
             }))
         }
-        _ => Err(corrupt("an answer to EXEC that has no meaning")),
+        _ => Err(unexpected()),
     }
 }
 
@@ -190,31 +207,19 @@ fn torn(error: RedisError) -> Error {
              refused: restore them, and reset or drop the space",
         )
         .with_source(error)
-        .of_backend(NAME)
 }
 
 /// Counts what commands cost, as the scripts are counted.
-#[cfg(feature = "fault-injection")]
-fn measured(config: &RedisConfig, pipeline: &Pipeline, answers: Vec<Value>) -> Vec<Value> {
-    if let Some(work) = &config.work {
-        let took = pipeline
-            .cmd_iter()
-            .map(|command| command.args_iter().count());
+fn count_cost(faults: &Faults, pipeline: &Pipeline, answers: &[Value]) {
+    if faults.counts_work() {
+        let took = pipeline.cmd_iter().map(|cmd| cmd.args_iter().count());
         let gave = answers.iter().map(|answer| match answer {
             Value::Array(parts) => parts.len(),
             _ => 1,
         });
-        work.count(
-            "watched",
-            took.chain(gave).map(|values| values as u64).sum(),
-        );
+        let values = took.chain(gave).map(|values| values as u64).sum();
+        faults.cost("watched", values);
     }
-    answers
-}
-
-#[cfg(not(feature = "fault-injection"))]
-fn measured(_: &RedisConfig, _: &Pipeline, answers: Vec<Value>) -> Vec<Value> {
-    answers
 }
 
 /// The first round trip.
@@ -222,13 +227,13 @@ struct Asked<'a> {
     pipeline: Pipeline,
     /// Answers that only say that a key is of its type.
     types: usize,
-    graves: bool,
+    tombstones: bool,
     state: Vec<&'a StateKey>,
 }
 
 impl<'a> Asked<'a> {
     fn new(space: &Space, page: &'a Page) -> Self {
-        let keys = &space.keys;
+        let keys = space.keys();
         let mut state: Vec<_> = page
             .preconditions
             .iter()
@@ -237,7 +242,7 @@ impl<'a> Asked<'a> {
             .collect();
         state.sort_unstable();
         state.dedup();
-        let graves = space.shared.pace.has_tombstones();
+        let tombstones = space.local().has_tombstones.load(Ordering::Relaxed);
         let mut pipeline = Pipeline::with_capacity(16);
         let mut watch = redis::cmd("WATCH");
         for key in &keys.all {
@@ -268,8 +273,8 @@ impl<'a> Asked<'a> {
         }
         let types = pipeline.len() - before;
         pipeline.add_command(ids(keys.name(Key::Rows), page));
-        if graves {
-            pipeline.add_command(ids(keys.name(Key::Graves), page));
+        if tombstones {
+            pipeline.add_command(ids(keys.name(Key::TombstoneOf), page));
         }
         if !state.is_empty() {
             pipeline.cmd("HMGET").arg(keys.name(Key::State));
@@ -281,7 +286,7 @@ impl<'a> Asked<'a> {
         Self {
             pipeline,
             types,
-            graves,
+            tombstones,
             state,
         }
     }
@@ -298,7 +303,7 @@ impl<'a> Asked<'a> {
     fn read(&self, space: &Space, answers: Vec<Value>) -> Result<Result<Before, &'static str>> {
         let mut answers = Parts::of(Value::Array(answers))?;
         let _watched = answers.value()?;
-        let server = Info::of(answers.value()?)?;
+        let server = ServerInfo::of(answers.value()?)?;
         let mut meta = answers.parts()?;
         if meta.optional()?.is_none() {
             return Ok(Err("no space"));
@@ -318,8 +323,9 @@ impl<'a> Asked<'a> {
             ..Before::default()
         };
         let tombstones = before.counters.tombstones > 0;
-        space.shared.pace.saw_tombstones(tombstones);
-        if tombstones && !self.graves {
+        let seen = &space.local().has_tombstones;
+        seen.store(tombstones, Ordering::Relaxed);
+        if tombstones && !self.tombstones {
             return Ok(Err("tombstones"));
         }
         for _ in 0..self.types {
@@ -329,7 +335,7 @@ impl<'a> Asked<'a> {
         if is_known(answers.parts()?) {
             return Ok(Err("known"));
         }
-        if self.graves && is_known(answers.parts()?) {
+        if self.tombstones && is_known(answers.parts()?) {
             return Ok(Err("tombstoned"));
         }
         if !self.state.is_empty() {

@@ -128,12 +128,8 @@ fn every_answer_of_a_server_has_a_kind_and_a_retryability() {
             Retry::Never,
         ),
     ] {
-        let error = Failure::Refused(server(line)).into_error("apply", true);
+        let error = Failure::Refused(server(line)).of_a_write();
         assert_eq!((error.kind(), error.retry()), (&kind, retry), "{line}");
-        assert_eq!(
-            (error.backend(), error.operation()),
-            (Some("redis"), Some("apply"))
-        );
     }
 }
 
@@ -179,7 +175,7 @@ fn a_connection_that_ends_tells_what_was_sent() {
     ];
     for (failure, writing, reading) in table {
         assert_eq!(failure.kind(), reading);
-        let error = failure.into_error("apply", true);
+        let error = failure.of_a_write();
         assert_eq!(error.kind(), &writing);
     }
     let password = RedisError::from((

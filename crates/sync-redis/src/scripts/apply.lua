@@ -35,7 +35,7 @@ local change_key, change_value = column(changes), column(changes)
 
 -- Values that are looked up or written by one command. unpack fails near 8,000.
 local CHUNK = 1000
-local NOBODY = {}
+local NOTHING = {}
 
 -- What the keys hold before the page; nothing where it resets.
 local fresh = reset or not exists
@@ -50,12 +50,12 @@ local function look_up(key, before, from, count)
 end
 
 -- Preconditions, on what is there even if the page resets. '-' is absence, '=' comes before a value.
--- A key with two of them is named once.
+-- Each is checked, and a key that mismatches is named once.
 local function mismatches()
   local found, named = {'conflict'}, {}
   for from = 1, expectations, CHUNK do
     local count = math.min(CHUNK, expectations - from + 1)
-    local values = exists and look_up(STATE, expected_key, from, count) or NOBODY
+    local values = exists and look_up(STATE, expected_key, from, count) or NOTHING
     for k = 1, count do
       local expected, value = ARGV[expected_value + from + k - 1], values[k]
       local key = ARGV[expected_key + from + k - 1]
@@ -71,26 +71,26 @@ end
 local conflict = mismatches()
 if conflict then return conflict end
 
--- The list of spaces knows the name before there is a space: nobody can be killed in between.
+-- The name is in the list of spaces before there is a space, so that a kill in between loses none.
 local unlisted = not exists and not registered
 if unlisted and (reset or upserts > 0) then return {'register'} end
 
 -- What the page leaves under an id that it changes. Most ids need no table of their own, which would
 -- be most of what a large page costs:
---   n:  the row of the n-th insert, where nothing but a row ever stood;
---   -n: the n-th added tombstone, where a stored row stood;
---   a table: live (with order, digest, ts, object, and insert or stored), dead (with member), or
---   neither; grave is the stored tombstone that stood before the page.
+--   n:  the row of the n-th insert, of an id that was unknown;
+--   -n: the n-th added tombstone, of a stored row;
+--   a table: live (with order, digest, ts, object, and insert or stored), tombstoned (with member),
+--   or neither; stored_tombstone is the one from before the page.
 local overlay = {}
 -- Rows to insert: which upsert, its seq; a row other than the upsert's where its order differs.
 local insert_of, insert_seq, insert_row, inserts = {}, {}, {}, 0
 -- Orders for stored rows, and where each id's is; stored rows to remove; tombstones to add; stored
--- ones to rewrite; ids whose grave is to be looked at again.
+-- ones to rewrite; ids whose newest tombstone may be another one now.
 local order_id, order_of, order_at, orders = {}, {}, {}, 0
-local gone_id, gone_row, gones = {}, {}, 0
-local dead, deads = {}, 0
+local removed_id, removed_row, removals = {}, {}, 0
+local added, adds = {}, 0
 local rewritten, rewrite, rewrites = {}, {}, 0
-local reburied, reburials = {}, 0
+local rechecked, rechecks = {}, 0
 
 local function mint()
   if head >= HIGHEST then
@@ -103,28 +103,28 @@ end
 
 local function live(s, row, insert)
   -- A row without its seq.
-  s.live, s.dead, s.insert = true, false, insert
+  s.live, s.tombstoned, s.insert = true, false, insert
   s.ts, s.order, s.digest = sub(row, 1, 8), sub(row, 9, 16), sub(row, 17, 32)
   s.object = sub(row, 39, 38 + (struct.unpack('>I2', sub(row, 33, 34))))
   return s
 end
 
 -- The table of an id, from what the keys hold or what the page has done so far.
-local function standing(id, row, grave)
+local function state_of(id, row, tombstone)
   local s = overlay[id]
   if type(s) == 'table' then
     return s
   elseif s and s > 0 then
     s = live({}, insert_row[s] or ARGV[upsert_row + insert_of[s]], s)
   elseif s then
-    s = {dead = true, member = dead[-s], added = -s}
-    reburials = reburials + 1
-    reburied[reburials], s.reburied = id, true
+    s = {tombstoned = true, member = added[-s], added = -s}
+    rechecks = rechecks + 1
+    rechecked[rechecks], s.rechecked = id, true
   elseif row then
     s = live({stored = row}, sub(row, 9), nil)
     if order_at[id] then s.order = order_of[order_at[id]] end
-  elseif grave then
-    s = {dead = true, member = grave, grave = grave}
+  elseif tombstone then
+    s = {tombstoned = true, member = tombstone, stored_tombstone = tombstone}
   else
     s = {}
   end
@@ -134,33 +134,33 @@ end
 
 -- Rows and tombstones of one chunk of a column.
 local function stored(before, from, count)
-  if fresh then return NOBODY, NOBODY end
+  if fresh then return NOTHING, NOTHING end
   local rows = look_up(ROWS, before, from, count)
-  return rows, tombstones > 0 and look_up(GRAVES, before, from, count) or NOBODY
+  return rows, tombstones > 0 and look_up(TOMBSTONE_OF, before, from, count) or NOTHING
 end
 
--- What stands is known of count ids from there on; act gets each with its standing.
+-- Looks up ids in chunks; act gets each with its row and its tombstone.
 local function each(before, total_count, act)
   for from = 1, total_count, CHUNK do
     local count = math.min(CHUNK, total_count - from + 1)
-    local rows, graves = stored(before, from, count)
+    local rows, newest = stored(before, from, count)
     for k = 1, count do
-      act(from + k - 1, ARGV[before + from + k - 1], rows[k], graves[k])
+      act(from + k - 1, ARGV[before + from + k - 1], rows[k], newest[k])
     end
   end
 end
 
-local function rebury(id, s)
-  if not s.reburied then
-    s.reburied = true
-    reburials = reburials + 1
-    reburied[reburials] = id
+local function recheck(id, s)
+  if not s.rechecked then
+    s.rechecked = true
+    rechecks = rechecks + 1
+    rechecked[rechecks] = id
   end
 end
 
-local function rewrite_grave(s, member)
+local function rewrite_tombstone(s, member)
   if s.added then
-    dead[s.added] = member
+    added[s.added] = member
   elseif s.rewrite then
     rewrite[s.rewrite] = member
   else
@@ -171,13 +171,13 @@ local function rewrite_grave(s, member)
 end
 
 -- A tombstone: seq, id, reason, whether it was lifted, source seq, ts, object.
-local function bury(id, s, reason, source, ts, object)
+local function add_tombstone(id, s, reason, source, ts, object)
   local member = mint() .. id .. reason .. '\0' .. source .. ts .. object
-  deads = deads + 1
-  dead[deads] = member
+  adds = adds + 1
+  added[adds] = member
   tombstones = tombstones + 1
-  s.live, s.dead, s.member, s.added, s.rewrite = false, true, member, deads, nil
-  rebury(id, s)
+  s.live, s.tombstoned, s.member, s.added, s.rewrite = false, true, member, adds, nil
+  recheck(id, s)
 end
 
 local function remove(id, s, reason, source)
@@ -186,11 +186,11 @@ local function remove(id, s, reason, source)
   if s.insert then
     insert_of[s.insert] = false
   else
-    gones = gones + 1
-    gone_id[gones], gone_row[gones] = id, s.stored
+    removals = removals + 1
+    removed_id[removals], removed_row[removals] = id, s.stored
     if order_at[id] then order_id[order_at[id]] = false end
   end
-  bury(id, s, reason, source, s.ts, s.object)
+  add_tombstone(id, s, reason, source, s.ts, s.object)
 end
 
 local function insert(i, id, s, row)
@@ -201,7 +201,7 @@ local function insert(i, id, s, row)
   if sub(row, 9, 16) ~= NONE then ordered = ordered + 1 end
   if s then
     live(s, row, inserts)
-    if s.grave then rebury(id, s) end
+    if s.stored_tombstone then recheck(id, s) end
   else
     overlay[id] = inserts
   end
@@ -232,19 +232,19 @@ end
 local outcomes = {{}, {}, {}, {}}
 local conflicts = {{}, {}}
 
-each(lift_id, lifts, function(i, id, row, grave)
-  local s = standing(id, row, grave)
-  if s.dead then
-    rewrite_grave(s, sub(s.member, 1, 41) .. '\1' .. sub(s.member, 43))
-    s.dead, changed = false, true
-    rebury(id, s)
+each(lift_id, lifts, function(i, id, row, tombstone)
+  local s = state_of(id, row, tombstone)
+  if s.tombstoned then
+    rewrite_tombstone(s, sub(s.member, 1, 41) .. '\1' .. sub(s.member, 43))
+    s.tombstoned, changed = false, true
+    recheck(id, s)
     outcomes[1][i] = 'L'
   else
     outcomes[1][i] = 'N'
   end
 end)
 
-each(delete_id, deletes, function(i, id, row, grave)
+each(delete_id, deletes, function(i, id, row, tombstone)
   local what, object = ARGV[delete_head + i], ARGV[delete_object + i]
   local source, outcome = sub(what, 3, 10), 'U'
   if row and not overlay[id] then
@@ -260,15 +260,15 @@ each(delete_id, deletes, function(i, id, row, grave)
       outcome = 'D'
       total, tombstones = total - 1, tombstones + 1
       if order ~= NONE then ordered = ordered - 1 end
-      gones, deads = gones + 1, deads + 1
-      gone_id[gones], gone_row[gones] = id, row
-      dead[deads] = mint() .. id .. sub(what, 1, 1) .. '\0' .. source .. sub(row, 9, 16) .. of
-      overlay[id] = -deads
+      removals, adds = removals + 1, adds + 1
+      removed_id[removals], removed_row[removals] = id, row
+      added[adds] = mint() .. id .. sub(what, 1, 1) .. '\0' .. source .. sub(row, 9, 16) .. of
+      overlay[id] = -adds
     end
     outcomes[2][i] = outcome
     return
   end
-  local s = standing(id, row, grave)
+  local s = state_of(id, row, tombstone)
   if s.live then
     if object ~= '' and object ~= s.object then
       outcome = 'O'
@@ -278,16 +278,16 @@ each(delete_id, deletes, function(i, id, row, grave)
       outcome = 'D'
       remove(id, s, sub(what, 1, 1), source)
     end
-  elseif s.dead then
+  elseif s.tombstoned then
     outcome = 'A'
     if source ~= NONE and above(source, sub(s.member, 43, 50)) then
-      rewrite_grave(s, sub(s.member, 1, 42) .. source .. sub(s.member, 51))
+      rewrite_tombstone(s, sub(s.member, 1, 42) .. source .. sub(s.member, 51))
       changed = true
-      rebury(id, s)
+      recheck(id, s)
     end
   elseif sub(what, 2, 2) == '1' then
     outcome = 'R'
-    bury(id, s, sub(what, 1, 1), source, sub(what, 11, 18), object)
+    add_tombstone(id, s, sub(what, 1, 1), source, sub(what, 11, 18), object)
   end
   outcomes[2][i] = outcome
 end)
@@ -312,7 +312,7 @@ local function upsert(i, id, s)
     end
     conflicts[1][#conflicts[1] + 1] = s.order
     return 'C'
-  elseif s.dead then
+  elseif s.tombstoned then
     local passes = revive or s.added
     if not passes or sub(s.member, 41, 41) == '\3' or not above(order, sub(s.member, 43, 50)) then
       return 'T'
@@ -322,10 +322,10 @@ local function upsert(i, id, s)
   return 'I'
 end
 
-each(upsert_id, upserts, function(i, id, row, grave)
+each(upsert_id, upserts, function(i, id, row, tombstone)
   local outcome
-  if overlay[id] or grave then
-    outcome = upsert(i, id, standing(id, row, grave))
+  if overlay[id] or tombstone then
+    outcome = upsert(i, id, state_of(id, row, tombstone))
   elseif not row then
     insert(i, id)
     outcome = 'I'
@@ -342,13 +342,13 @@ each(upsert_id, upserts, function(i, id, row, grave)
       outcome = 'C'
     end
   else
-    outcome = upsert(i, id, standing(id, row, grave))
+    outcome = upsert(i, id, state_of(id, row, tombstone))
   end
   outcomes[3][i] = outcome
 end)
 
-each(backfill_id, backfills, function(i, id, row, grave)
-  local s, of = overlay[id] and standing(id, row, grave), NONE
+each(backfill_id, backfills, function(i, id, row, tombstone)
+  local s, of = overlay[id] and state_of(id, row, tombstone), NONE
   local order, outcome = ARGV[backfill_order + i], 'N'
   if s and s.live or not s and row then
     if s then
@@ -367,7 +367,7 @@ each(backfill_id, backfills, function(i, id, row, grave)
       conflicts[2][#conflicts[2] + 1] = of
       outcome = 'C'
     end
-  elseif s and s.dead or not s and grave then
+  elseif s and s.tombstoned or not s and tombstone then
     outcome = 'T'
   end
   outcomes[4][i] = outcome
@@ -377,7 +377,7 @@ end)
 local state, state_keys = {}, {}
 for from = 1, changes, CHUNK do
   local count = math.min(CHUNK, changes - from + 1)
-  local values = fresh and NOBODY or look_up(STATE, change_key, from, count)
+  local values = fresh and NOTHING or look_up(STATE, change_key, from, count)
   for k = 1, count do
     local key, value = ARGV[change_key + from + k - 1], ARGV[change_value + from + k - 1]
     local held = state[key] or (values[k] and '=' .. values[k] or '-')
@@ -399,9 +399,9 @@ answer[9], answer[10] = concat(conflicts[1]), concat(conflicts[2])
 if not changed then return answer end
 if unlisted then return {'register'} end
 
--- A key of another type is somebody else's, and would be an error in the middle of the writes.
-for _, key in ipairs({ROWS, BLOBS, GRAVES, STATE}) do call('HLEN', key) end
-for _, key in ipairs({TIME, SEQ, ORDER, OBJECT, DEAD, NAMES}) do call('ZCARD', key) end
+-- A key of another type is not ours, and would be an error in the middle of the writes.
+for _, key in ipairs({ROWS, BLOBS, TOMBSTONE_OF, STATE}) do call('HLEN', key) end
+for _, key in ipairs({TIME, SEQ, ORDER, OBJECT, TOMBSTONES, NAMES}) do call('ZCARD', key) end
 
 -- The first command that may be refused where memory is full, or the user lacks a right, has to be
 -- refused before anything changes; so each is tried once on nothing. A reset frees memory, and begins
@@ -427,16 +427,16 @@ local function write(command, key, values, count)
   end
 end
 
--- What is left of a member's object: its length, and its bytes.
+-- A member of the object index.
 local function object_member(object, seq, id)
   return struct.pack('>I2', #object) .. object .. seq .. id
 end
 
-for from = 1, gones, CHUNK do
-  local to = math.min(from + CHUNK - 1, gones)
+for from = 1, removals, CHUNK do
+  local to = math.min(from + CHUNK - 1, removals)
   local time, seq, order, object, large = {}, {}, {}, {}, {}
   for n = from, to do
-    local id, row = gone_id[n], gone_row[n]
+    local id, row = removed_id[n], removed_row[n]
     local object_bytes, payload_bytes = struct.unpack('>I2I4', sub(row, 41, HEAD))
     time[#time + 1] = sub(row, 9, 16) .. id
     seq[#seq + 1] = sub(row, 1, 8) .. id
@@ -447,7 +447,7 @@ for from = 1, gones, CHUNK do
     end
     if #row < HEAD + object_bytes + payload_bytes then large[#large + 1] = id end
   end
-  call('HDEL', ROWS, unpack(gone_id, from, to))
+  call('HDEL', ROWS, unpack(removed_id, from, to))
   call('ZREM', TIME, unpack(time))
   call('ZREM', SEQ, unpack(seq))
   if #order > 0 then call('ZREM', ORDER, unpack(order)) end
@@ -500,7 +500,7 @@ for from = 1, orders, CHUNK do
   for k = from, math.min(from + CHUNK - 1, orders) do
     if order_id[k] then ids[#ids + 1], of[#of + 1] = order_id[k], order_of[k] end
   end
-  local found = #ids > 0 and call('HMGET', ROWS, unpack(ids)) or NOBODY
+  local found = #ids > 0 and call('HMGET', ROWS, unpack(ids)) or NOTHING
   for k = 1, #ids do
     rows[n + 1], rows[n + 2] = ids[k], sub(found[k], 1, 16) .. of[k] .. sub(found[k], 25)
     members[n + 1], members[n + 2] = '0', of[k] .. ids[k]
@@ -510,47 +510,48 @@ for from = 1, orders, CHUNK do
   write('ZADD', ORDER, members, n)
 end
 
--- Tombstones: those that change lose their old member, and each id's standing one is its grave.
+-- Tombstones: those that change lose their old member. TOMBSTONE_OF has the newest one of each id
+-- without a row, unless it was lifted.
 for from = 1, rewrites, CHUNK do
-  call('ZREM', DEAD, unpack(rewritten, from, math.min(from + CHUNK - 1, rewrites)))
+  call('ZREM', TOMBSTONES, unpack(rewritten, from, math.min(from + CHUNK - 1, rewrites)))
 end
-local function bury_all(members, count)
+local function add_members(members, count)
   for from = 1, count, CHUNK do
     local values, n = {}, 0
     for k = from, math.min(from + CHUNK - 1, count) do
       values[n + 1], values[n + 2] = '0', members[k]
       n = n + 2
     end
-    write('ZADD', DEAD, values, n)
+    write('ZADD', TOMBSTONES, values, n)
   end
 end
-bury_all(rewrite, rewrites)
-bury_all(dead, deads)
-for from = 1, deads, CHUNK do
-  local graves, n = {}, 0
-  for k = from, math.min(from + CHUNK - 1, deads) do
-    local id = sub(dead[k], 9, 40)
+add_members(rewrite, rewrites)
+add_members(added, adds)
+for from = 1, adds, CHUNK do
+  local newest, n = {}, 0
+  for k = from, math.min(from + CHUNK - 1, adds) do
+    local id = sub(added[k], 9, 40)
     if overlay[id] == -k then
-      graves[n + 1], graves[n + 2] = id, dead[k]
+      newest[n + 1], newest[n + 2] = id, added[k]
       n = n + 2
     end
   end
-  write('HSET', GRAVES, graves, n)
+  write('HSET', TOMBSTONE_OF, newest, n)
 end
-for from = 1, reburials, CHUNK do
-  local graves, opened, n = {}, {}, 0
-  for k = from, math.min(from + CHUNK - 1, reburials) do
-    local id = reburied[k]
+for from = 1, rechecks, CHUNK do
+  local newest, cleared, n = {}, {}, 0
+  for k = from, math.min(from + CHUNK - 1, rechecks) do
+    local id = rechecked[k]
     local s = overlay[id]
-    if s.dead then
-      graves[n + 1], graves[n + 2] = id, s.member
+    if s.tombstoned then
+      newest[n + 1], newest[n + 2] = id, s.member
       n = n + 2
     else
-      opened[#opened + 1] = id
+      cleared[#cleared + 1] = id
     end
   end
-  write('HSET', GRAVES, graves, n)
-  if #opened > 0 then call('HDEL', GRAVES, unpack(opened)) end
+  write('HSET', TOMBSTONE_OF, newest, n)
+  if #cleared > 0 then call('HDEL', TOMBSTONE_OF, unpack(cleared)) end
 end
 
 local set, named, unset, n = {}, {}, {}, 0
@@ -571,6 +572,6 @@ if #unset > 0 then
   call('ZREM', NAMES, unpack(unset))
 end
 
--- A hint, which nothing waits for, and which a user without the right to send it does without.
+-- A hint, on which nothing depends: a user without the right to send it does without.
 if another or head >= first then pcall_('PUBLISH', channel, '') end
 return answer

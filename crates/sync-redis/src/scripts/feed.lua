@@ -2,13 +2,13 @@
 -- payloads. Answers the space, then 'L', member, row, payload or 'T', member, '', '' for each entry.
 local limit, left, payloads = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local next_live = walk(SEQ, ARGV[1], '+', limit, true)
-local next_dead = walk(DEAD, ARGV[1], '+', limit)
+local next_tombstone = walk(TOMBSTONES, ARGV[1], '+', limit)
 local live, live_row = next_live()
-local dead = next_dead()
+local tombstone = next_tombstone()
 local entries, rows = {}, 0
-while live or dead do
-  local is_live = live and not (dead and num(sub(dead, 1, 8)) < num(sub(live, 1, 8)))
-  local member, row, payload, size = dead, '', '', nil
+while live or tombstone do
+  local is_live = live and not (tombstone and num(sub(tombstone, 1, 8)) < num(sub(live, 1, 8)))
+  local member, row, payload, size = tombstone, '', '', nil
   if is_live then
     member, row = live, live_row
     if not row then
@@ -17,7 +17,7 @@ while live or dead do
     local object_bytes, payload_bytes = lengths(row)
     size = object_bytes + (payloads and payload_bytes or 0)
   else
-    size = #dead - 58
+    size = #tombstone - 58
   end
   left = left - size
   if rows == limit or (rows > 0 and left < 0) then return {'ok', meta, entries, 1} end
@@ -29,7 +29,7 @@ while live or dead do
     end
     live, live_row = next_live()
   else
-    dead = next_dead()
+    tombstone = next_tombstone()
   end
   rows = rows + 1
   local at = 4 * rows

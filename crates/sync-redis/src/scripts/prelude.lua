@@ -1,9 +1,10 @@
 -- What every script of a space begins with.
 --
--- KEYS: 1 meta, 2 rows, 3 blobs, 4 time, 5 seq, 6 order, 7 object, 8 dead, 9 graves, 10 state,
--- 11 names. All of them carry the hash tag of the space.
+-- KEYS: 1 meta, 2 rows, 3 blobs, 4 time, 5 seq, 6 order, 7 object, 8 dead (tombstones by seq), 9 graves
+-- (the newest one of each id without a row, unless it was lifted), 10 state, 11 names. All of them carry the hash tag of the space.
 local call, pcall_, sub, concat = redis.call, redis.pcall, string.sub, table.concat
-local META, ROWS, BLOBS, TIME, SEQ, ORDER, OBJECT, DEAD, GRAVES, STATE, NAMES = unpack(KEYS, 1, 11)
+local META, ROWS, BLOBS, TIME, SEQ, ORDER, OBJECT = unpack(KEYS, 1, 7)
+local TOMBSTONES, TOMBSTONE_OF, STATE, NAMES = unpack(KEYS, 8, 11)
 
 -- Eight bytes where a position is absent: above every position.
 local NONE = string.rep('\255', 8)

@@ -40,7 +40,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Copies every key to the same name under another prefix, in place of what is there.
+    /// Copies every key to the same name under another prefix, in place of the keys there.
     pub(crate) fn copy(&mut self, from: &str, to: &str) -> RedisResult<()> {
         self.remove(to)?;
         let mut dumps = Vec::new();

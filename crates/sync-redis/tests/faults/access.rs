@@ -1,4 +1,4 @@
-//! Who may come in, and whose keys are whose.
+//! Logins, rights, and the keys of other programs.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ fn what_is_wrong_in_a_url_is_told_at_once_and_without_the_password() {
         }
     }
     for error in refused(&format!("redis://:{SECRET}@no-such-host.invalid:{port}")) {
-        // Without a name server nobody can say that there is no such host.
+        // Without a name server it stays unknown whether the host exists.
         let told = [ErrorKind::NotFound, ErrorKind::Unavailable];
         assert!(told.contains(error.kind()), "{}", messages(&error));
     }
@@ -168,7 +168,7 @@ fn keys_of_another_program_under_our_prefix_are_left_alone() {
         let found: i64 = server.ask(&cmd("DBSIZE")).unwrap();
         assert_eq!(found, keys, "{set}");
     }
-    // What only looks alike is nobody's business.
+    // Keys of a similar name are left alone.
     server.run_command("FLUSHALL");
     server.run_command("SET sync2:schema theirs");
     server.run_command("SET async:schema theirs");

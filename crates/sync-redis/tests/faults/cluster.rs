@@ -59,7 +59,7 @@ fn id_of(node: &Server) -> String {
 #[test]
 fn spaces_lie_on_all_nodes_each_of_them_whole_on_one() {
     let nodes = start();
-    // Any node stands for the cluster, and one that answers is enough.
+    // Any node will do, and one that answers is enough.
     let config = migrated(&nodes[1].url());
     let dead = crate::server::free_port();
     let url = format!("redis://127.0.0.1:{dead},127.0.0.1:{}", nodes[2].port());

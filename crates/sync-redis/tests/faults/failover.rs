@@ -29,7 +29,7 @@ struct Lost {
     config: RedisConfig,
     primary: Server,
     replica: Server,
-    /// A reader that saw what is lost.
+    /// A reader that saw the lost page.
     reader: FeedCursor,
 }
 
@@ -74,13 +74,17 @@ fn a_replica_that_takes_over_without_the_last_pages_is_noticed_by_every_reader()
     for store in [before.clone(), open(&lost.config, "space")] {
         assert!(refused(&store, lost.reader), "a cursor that was passed");
         let again = block_on(store.feed(FeedCursor::Beginning, MANY, Payloads::Skip)).unwrap();
-        assert_eq!(again.entries.len(), 30, "rows for who begins again");
+        assert_eq!(
+            again.entries.len(),
+            30,
+            "rows for a reader that begins again"
+        );
     }
     assert_eq!(stats.total, 30);
     assert!(block_on(before.check()).unwrap().is_empty());
 }
 
-/// The next page begins the new epoch also where nobody has read in between.
+/// The next page begins the new epoch also without a read in between.
 #[test]
 fn a_page_after_a_failover_begins_a_new_epoch_before_it_mints() {
     let mut lost = lose();
@@ -140,7 +144,7 @@ fn a_read_only_replica_is_refused_and_one_that_becomes_one_answers_nothing_old()
     assert_eq!(block_on(store.stats()).unwrap().total, 6);
 }
 
-/// With its file synced at every write the server loses nothing, but nobody can tell that from
+/// With its file synced at every write the server loses nothing, but one cannot tell that from
 /// outside: the epoch is a new one.
 #[test]
 fn a_server_that_restarts_has_its_rows_under_a_new_epoch() {

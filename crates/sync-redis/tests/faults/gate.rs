@@ -58,7 +58,7 @@ impl Gate {
     }
 }
 
-/// Bytes that are passed on, what is done then, and whether the connection goes on.
+/// Bytes that are passed on, the act that follows, and whether the connection goes on.
 struct Step<'a> {
     pass: &'a [u8],
     then: Option<Box<dyn FnOnce() + Send>>,

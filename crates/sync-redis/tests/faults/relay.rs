@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Passes bytes on. What is connected stays with the server it was connected to.
+/// Passes bytes on. A connection stays with the server that it was made to.
 pub(crate) struct Relay {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
@@ -41,7 +41,7 @@ impl Relay {
         format!("redis://{}", self.address)
     }
 
-    /// Leads to another server from now on, and ends what is connected.
+    /// Leads to another server from now on, and ends the connections.
     pub(crate) fn turn_to(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = target;
         for stream in self.open.lock().unwrap().drain(..) {

@@ -182,7 +182,7 @@ fn program() -> PathBuf {
         .unwrap_or_else(|| panic!("{} has no server", folder.display()))
 }
 
-/// A port that nobody listens on, and that another process is not likely to take at once.
+/// A port without a listener, which another process is not likely to take at once.
 pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

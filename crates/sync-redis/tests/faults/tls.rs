@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::server::Server;
 use crate::{messages, open, page};
 
-/// An authority that nobody else knows, and its certificate.
+/// A private authority, and its certificate.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,

@@ -13,7 +13,7 @@ use sync_core::{
     Backend, Delete, Error, ErrorKind, Limit, Object, Operation, Page, Payloads, SpaceName,
     SyncOrder, SyncState, SyncStore, TombstoneReason,
 };
-use sync_redis::fault::Ways;
+use sync_redis::fault::{Faults, Work};
 use sync_redis::redis::cmd;
 use sync_redis::{RedisBackend, RedisConfig, RedisStore};
 
@@ -28,17 +28,23 @@ const KEYS: [&str; 11] = [
 /// What a hook does once, at the boundary of a name.
 type Act = Box<dyn FnOnce() -> sync_core::Result<()> + Send>;
 
+/// How many pages were written in each way since the last call.
+fn taken(ways: &Work) -> BTreeMap<String, u64> {
+    let ways = ways.take().into_iter();
+    ways.map(|(way, pages)| (way, pages.runs)).collect()
+}
+
 /// A handle on a space that has its first page, which tries every page without the script.
 struct Eager {
     store: RedisStore,
-    ways: Ways,
+    ways: Work,
     act: Arc<Mutex<Option<(&'static str, Act)>>>,
     met: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Eager {
     fn open(config: &RedisConfig, name: &str) -> Self {
-        let (ways, act, met) = (Ways::default(), Arc::default(), Arc::default());
+        let (ways, act, met) = (Work::default(), Arc::default(), Arc::default());
         let hook = {
             let (act, met) = (Arc::clone(&act), Arc::clone(&met));
             move |boundary| {
@@ -49,8 +55,9 @@ impl Eager {
                 due.map_or(Ok(()), |(_, act)| act())
             }
         };
-        let config = config.clone().eager().count_ways(ways.clone());
-        let store = open(&config.on_boundary(Arc::new(hook)), name);
+        let faults = Faults::at_boundaries(Arc::new(hook)).expect_new();
+        let config = config.clone().faults(faults.count_ways(ways.clone()));
+        let store = open(&config, name);
         let first = block_on(store.apply(page(1_000_000..1_000_001))).unwrap();
         assert_eq!(first.totals().inserted, 1);
         let eager = Self {
@@ -81,9 +88,9 @@ impl Eager {
     fn ways(&self, expected: &[&'static str]) {
         let mut counted = BTreeMap::new();
         for way in expected {
-            *counted.entry(*way).or_default() += 1;
+            *counted.entry((*way).to_owned()).or_default() += 1;
         }
-        assert_eq!(self.ways.take(), counted);
+        assert_eq!(taken(&self.ways), counted);
     }
 
     fn total(&self) -> u64 {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_key_that_anybody_touches_meanwhile_ends_the_attempt() {
+fn a_key_that_is_touched_meanwhile_ends_the_attempt() {
     let server = Server::start(&[]);
     let config = migrated(&server.url());
     let eager = Eager::open(&config, "space");
@@ -31,7 +31,7 @@ fn a_key_that_anybody_touches_meanwhile_ends_the_attempt() {
         let other = other.clone();
         eager.at("commit", move || act(&other));
         let page = page(300 + n..301 + n).expect(key("k"), expected);
-        // The script judges by what stands then.
+        // The script judges by the state of then.
         assert_eq!(eager.apply(page).is_ok(), holds, "{n}");
         eager.ways(&["changed meanwhile", "script"]);
         eager.is_whole();
@@ -219,11 +219,11 @@ fn a_dropped_page_leaves_nothing_on_the_connection() {
     // The ones that were dropped had been sent, in turn.
     assert_eq!(eager.total(), 1 + 200 * 4);
     eager.is_whole();
-    let ways = eager.ways.take();
+    let ways = taken(&eager.ways);
     assert_eq!(ways.get("watched"), Some(&400), "{ways:?}");
 }
 
-/// Followed nobody in the end, and became another server by that.
+/// A primary that followed another one for a moment has another replication id.
 #[test]
 fn a_server_that_changes_its_identity_in_the_middle_begins_a_new_epoch() {
     let server = Server::start(&[]);
@@ -241,7 +241,7 @@ fn a_server_that_changes_its_identity_in_the_middle_begins_a_new_epoch() {
     let applied = eager.apply(page(0..3)).unwrap();
     assert_eq!(applied.totals().inserted, 3);
     eager.ways(&["watched"]);
-    // Nobody sees the page under the old epoch.
+    // No reader sees the page under the old epoch.
     let read = block_on(eager.store.feed(reader, Limit::rows(10), Payloads::Skip));
     let error = read.unwrap_err();
     assert!(
@@ -282,8 +282,9 @@ fn a_server_that_becomes_a_replica_in_the_middle_takes_nothing() {
 #[test]
 fn many_spaces_and_many_writers_share_a_server() {
     let server = Server::start(&[]);
-    let ways = Ways::default();
-    let config = migrated(&server.url()).eager().count_ways(ways.clone());
+    let ways = Work::default();
+    let faults = Faults::default().expect_new().count_ways(ways.clone());
+    let config = migrated(&server.url()).faults(faults);
     let backends = [(); 2].map(|()| block_on(RedisBackend::connect(config.clone())).unwrap());
     thread::scope(|scope| {
         for (n, backend) in (0..24_u64).zip(backends.iter().cycle()) {
@@ -304,7 +305,7 @@ fn many_spaces_and_many_writers_share_a_server() {
         assert_eq!((stats.total, stats.head.value()), (2_400, 2_400));
         assert!(block_on(store.check()).unwrap().is_empty());
     }
-    let ways = ways.take();
+    let ways = taken(&ways);
     assert!(ways["watched"] > 50, "{ways:?}");
     assert_eq!(ways["watched"] + ways["script"], 720, "{ways:?}");
 }
@@ -317,7 +318,7 @@ fn a_connection_that_ends_before_the_writes_is_no_error() {
     eager.ways(&["watched"]);
     server.run_command("CLIENT KILL TYPE normal");
     let _ = eager.apply(page(1..2)).unwrap();
-    let ways = eager.ways.take();
+    let ways = taken(&eager.ways);
     assert_eq!(
         ways.values().sum::<u64>() - ways.len() as u64,
         0,

@@ -18,7 +18,7 @@ pub(super) const COMMANDS: [&str; 9] = [
 /// All of them, the end of the transaction, and behind it the notification, which is a hint, and
 /// which the user need not have the right to send.
 pub(super) fn pipeline(space: &Space, page: &Page, plan: &Plan) -> Pipeline {
-    let keys = &space.keys;
+    let keys = space.keys();
     let rows = Rows { page, plan };
     let mut pipeline = Pipeline::with_capacity(16);
     pipeline.add_command(rows.rows(keys.name(Key::Rows)));
@@ -128,7 +128,7 @@ impl Rows<'_> {
 }
 
 fn state(space: &Space, plan: &Plan, pipeline: &mut Pipeline) {
-    let keys = &space.keys;
+    let keys = space.keys();
     let [mut set, mut named] = [redis::cmd("HSET"), redis::cmd("ZADD")];
     let [mut unset, mut forgotten] = [redis::cmd("HDEL"), redis::cmd("ZREM")];
     for command in [&mut set, &mut unset] {
