@@ -6,10 +6,10 @@ use sync_kit::fault::Faults;
 
 use crate::NAME;
 
-/// The port that a URL without one means.
+/// The port of a URL that names none.
 const PORT: u16 = 6379;
 
-/// The longest prefix of keys.
+/// The most bytes of a prefix.
 const PREFIX_BYTES: usize = 64;
 
 /// How to reach a server or a cluster.
@@ -37,7 +37,7 @@ pub struct RedisConfig {
     pub(crate) timeout: Duration,
     pub(crate) patience: Duration,
     pub(crate) readers: usize,
-    /// What tests ask for.
+    /// Hooks of tests.
     pub(crate) faults: Faults,
 }
 
@@ -49,8 +49,8 @@ pub(crate) struct Address {
 }
 
 impl RedisConfig {
-    /// The server at `host` and `port`, with the defaults of the methods below. A node of a cluster
-    /// means the cluster.
+    /// The server at `host` and `port`, with the defaults of the methods below. A node of a cluster means
+    /// the whole cluster.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             hosts: vec![Address {
@@ -71,13 +71,13 @@ impl RedisConfig {
         }
     }
 
-    /// What `redis://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE` says, with the defaults of the
-    /// methods below for the rest.
+    /// Reads `redis://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE`. The rest has the defaults of the
+    /// methods below.
     ///
     /// - `rediss:` is TLS; `valkey:` and `valkeys:` are the same as `redis:` and `rediss:`.
     /// - Several hosts are nodes of one cluster, and one that answers is enough.
     /// - `:PASSWORD@` is a password without a user. Both are percent-encoded where needed.
-    /// - [`Config`](ErrorKind::Config) where it says something else. The message repeats nothing.
+    /// - [`Config`](ErrorKind::Config) for any other text. The message repeats none of it.
     pub fn from_url(url: &str) -> Result<Self> {
         let (scheme, rest) = url
             .split_once("://")
@@ -132,21 +132,20 @@ impl RedisConfig {
         self
     }
 
-    /// Encrypt the connection, and verify the server by the web's certificate authorities, or by
-    /// those of [`root_certificates`](Self::root_certificates). Default: false.
+    /// Whether to encrypt the connection and to verify the server, by the web's certificate authorities
+    /// or those of [`root_certificates`](Self::root_certificates). Default: false.
     pub fn tls(mut self, tls: bool) -> Self {
         self.tls = tls;
         self
     }
 
-    /// The certificates, as PEM, of the authorities that the server's certificate may come from,
-    /// instead of the web's.
+    /// The certificates, as PEM, of the authorities that are trusted instead of the web's.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.root_certificates = Some(pem.into());
         self
     }
 
-    /// What the names of all keys begin with: an installation of its own for each prefix. 1 to 64
+    /// The beginning of the names of all keys: each prefix is an installation of its own. 1 to 64
     /// letters, digits, `.`, `_`, `-`, `:` and `/`. Default: `sync`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self> {
         let prefix = prefix.into();
@@ -166,15 +165,15 @@ impl RedisConfig {
         self
     }
 
-    /// How long the server may take to answer. A large page holds it up, and every other client
-    /// with it. Default: 30 seconds.
+    /// How long the server may take to answer. While it writes a large page it answers no other
+    /// client. Default: 30 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long a call tries again by itself while a server is gone, loads its data, or hands its
-    /// slots over, before it fails. Default: 2 seconds.
+    /// How long a call is retried while a server is away, loads its data, or hands its slots over,
+    /// before it fails. Default: 2 seconds.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -186,7 +185,7 @@ impl RedisConfig {
         self
     }
 
-    /// What a test asks for. Boundaries are where a space's name is written to the list (`register`),
+    /// Sets the hooks of a test. Boundaries are where a space's name is written to the list (`register`),
     /// where the page is sent (`commit`), and where it was acknowledged and the caller has no answer
     /// yet (`committed`). A page that is tried without the script has one more for each command. Ways
     /// to write are `watched` and `script`, and the reason why a page that was tried under `WATCH` was

@@ -1,4 +1,4 @@
-//! Reaching the servers, and what they have to be.
+//! Reaching the servers, and refusing those that cannot be used.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ pub(crate) async fn reach(config: RedisConfig) -> Result<Reached> {
     Ok(Reached { servers, info })
 }
 
-/// The server as people look at it; of a cluster, the first node that answers.
+/// The server, for people; of a cluster, the first node that answers.
 pub(crate) async fn describe(servers: &Servers) -> Result<Description> {
     let (node, info) = ask_any(servers).await?;
     let fsync = append_fsync(servers, &node).await;

@@ -9,15 +9,15 @@ use crate::config::Address;
 /// How a call to a server failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server's name leads nowhere.
+    /// The host is not known.
     NoHost(Address, io::Error),
-    /// The server is not the one that was meant, or speaks no TLS.
+    /// The TLS handshake failed: the server is another one, or does not use TLS.
     Handshake(Address, io::Error),
     /// No connection was made in time.
     NoConnection(Address),
-    /// The call never left: there was no connection, or it had ended.
+    /// Nothing of the call was sent: there was no connection, or it had ended.
     NotSent(RedisError),
-    /// The connection ended after some of the call may have left.
+    /// The connection ended when some of the call may have been sent.
     Lost(RedisError),
     /// No answer in time.
     NoAnswer,
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// What the server says in one word, such as `READONLY`, also where it says so inside a script.
+    /// The code of the server's answer, such as `READONLY`, also where a command inside a script met it.
     pub(crate) fn code(&self) -> Option<&'static str> {
         match self {
             Self::Refused(error) | Self::NotSent(error) => code(error),
@@ -54,7 +54,7 @@ impl Failure {
                 .with_message(format!("the host of {address} is not known"))
                 .with_source(source),
             Self::Handshake(address, source) => error
-                .with_message(format!("{address} and this program agree on no encryption"))
+                .with_message(format!("the TLS handshake with {address} failed"))
                 .with_source(source),
             Self::NoConnection(address) => {
                 error.with_message(format!("no connection to {address} in time"))
@@ -110,8 +110,8 @@ pub(crate) fn classify(error: &RedisError) -> ErrorKind {
         _ => {}
     }
     match code(error) {
-        // No memory is left, or what cannot be saved to the disk, or copied to enough replicas, is not
-        // accepted.
+        // No memory is left; or the server accepts no writes that it cannot save to its disk, or that
+        // too few replicas would get.
         Some("OOM" | "MISCONF" | "NOREPLICAS") => ErrorKind::Full,
         Some("READONLY") => ErrorKind::ReadOnly,
         Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED") => ErrorKind::Denied,
@@ -125,8 +125,8 @@ pub(crate) fn classify(error: &RedisError) -> ErrorKind {
     }
 }
 
-/// The codes that mean something here. The server puts one at the beginning of what it says; Redis
-/// before 7 hides that of a command inside a script in the text.
+/// The codes that mean something here. An answer begins with its code, except that Redis before 7 puts
+/// the code of a command inside a script into the text.
 const CODES: [&str; 19] = [
     "ASK",
     "BUSY",
@@ -155,7 +155,7 @@ fn code(error: &RedisError) -> Option<&'static str> {
         return Some(known);
     }
     let text = error.to_string();
-    // Of a transaction that was refused, the reason is that of the first command that was.
+    // A refused transaction has the reason of its first refused command in the text.
     let told_in_the_text = [
         DriverKind::Extension,
         DriverKind::Server(ServerErrorKind::ResponseError),
@@ -183,7 +183,7 @@ fn code(error: &RedisError) -> Option<&'static str> {
         .find_map(|word| CODES.iter().find(|code| **code == word).copied())
 }
 
-/// What a person should know beyond the kind.
+/// The explanation for people, beyond the kind.
 fn explain(error: &RedisError) -> Option<&'static str> {
     Some(match code(error)? {
         "OOM" => "the server's maxmemory is reached",
@@ -203,7 +203,7 @@ fn explain(error: &RedisError) -> Option<&'static str> {
     })
 }
 
-/// What no version of this crate writes.
+/// The error of an answer that holds what no version of this crate writes.
 pub(crate) fn corrupt(what: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt).with_message(what.to_string())
 }

@@ -14,7 +14,7 @@ use crate::slots;
 /// reading rows without their payloads stays cheap.
 pub(crate) const INLINE: usize = 2_048;
 
-/// Where a position is absent.
+/// The eight bytes of an absent position.
 pub(crate) const NONE: [u8; 8] = [0xff; 8];
 
 /// Bytes of a row before its object.
@@ -105,7 +105,7 @@ pub(crate) fn pack_row(
     into.extend_from_slice(&be8(operation.ts));
     into.extend_from_slice(&optional(order));
     into.extend_from_slice(digest.as_bytes());
-    // Both are within the limits, which are far below.
+    // The limits of both are far below these bounds.
     into.extend_from_slice(
         &u16::try_from(object.len())
             .unwrap_or(u16::MAX)
@@ -119,14 +119,15 @@ pub(crate) fn pack_row(
     }
 }
 
-/// What the members of the object index begin with: objects of different lengths do not mix.
+/// The beginning of the members of the object index. The length comes first, so that the members of
+/// one object lie together.
 pub(crate) fn object_prefix(object: &Object, into: &mut Vec<u8>) {
     let bytes = object.as_bytes();
     into.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
     into.extend_from_slice(bytes);
 }
 
-/// A stored row, taken apart.
+/// A stored row.
 pub(crate) struct Stored {
     pub(crate) seq: Seq,
     pub(crate) ts: Ts,

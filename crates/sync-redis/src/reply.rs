@@ -1,11 +1,11 @@
-//! What the server answers, taken apart.
+//! Reading the answers of the server.
 
 use redis::Value;
 use sync_core::{Bytes, Epoch, OpId, Result, Seq, Stats};
 
 use crate::error::corrupt;
 
-/// The parts of an array, in turn.
+/// The elements of an array, in turn.
 pub(crate) struct Parts(std::vec::IntoIter<Value>);
 
 impl Parts {
@@ -90,7 +90,7 @@ pub(crate) fn number(value: &Value) -> Result<u64> {
     }
 }
 
-/// The space's own fields, as the scripts read them; `None` where it does not exist.
+/// The fields of the space itself, as the scripts read them; `None` where it does not exist.
 pub(crate) fn stats(value: Value) -> Result<Option<Stats>> {
     let mut fields = Parts::of(value)?;
     let Some(epoch) = fields.optional()? else {

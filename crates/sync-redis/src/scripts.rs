@@ -41,7 +41,7 @@ impl Script {
         Self::Stats,
     ];
 
-    /// What it is called where it is counted.
+    /// Its name where work is counted.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Adopt => "adopt",
@@ -61,7 +61,7 @@ impl Script {
         }
     }
 
-    /// What the server runs.
+    /// Its text.
     pub(crate) fn text(self, counting: bool) -> Cow<'static, str> {
         macro_rules! read {
             ($file:literal) => {
@@ -100,7 +100,7 @@ impl Script {
         }
     }
 
-    /// The name under which the server keeps it: the SHA-1 of its text.
+    /// The command that loads it, and answers the name under which the server keeps it.
     pub(crate) fn load(self, counting: bool) -> redis::Cmd {
         let mut command = redis::cmd("SCRIPT");
         command.arg("LOAD").arg(self.text(counting).as_bytes());
@@ -108,7 +108,7 @@ impl Script {
     }
 }
 
-/// The names under which a server keeps the scripts, as it told them itself.
+/// The names under which servers keep the scripts: the SHA-1 of each text, which the server tells.
 pub(crate) struct Names([String; Script::ALL.len()]);
 
 impl Names {
@@ -132,7 +132,7 @@ impl Names {
     }
 }
 
-/// The same script, which answers `{its answer, values its commands took and gave}`.
+/// A script that runs `text` and answers `{its answer, values that its commands took and gave}`.
 fn count(text: &str) -> String {
     format!(
         "local touched = 0

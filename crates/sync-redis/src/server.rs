@@ -1,4 +1,4 @@
-//! What a server says about itself.
+//! The `INFO` of a server.
 
 use redis::Value;
 use sync_core::{Description, Durability, Error, ErrorKind, Result};
@@ -33,7 +33,7 @@ impl ServerInfo {
         number.unwrap_or(0)
     }
 
-    /// Whether the server is a primary, which alone has what it last acknowledged.
+    /// Whether the server is a primary: only a primary has every page that it acknowledged.
     pub(crate) fn is_primary(&self) -> bool {
         self.field("role") == Some("master")
     }
@@ -42,7 +42,7 @@ impl ServerInfo {
         self.field("redis_mode") == Some("cluster") || self.number("cluster_enabled") == 1
     }
 
-    /// New whenever another server answers than the one that acknowledged.
+    /// The id that is new with each start and each promotion of a server.
     pub(crate) fn replication_id(&self) -> Option<&str> {
         self.field("master_replid")
     }
@@ -84,7 +84,7 @@ impl ServerInfo {
         self.number("aof_enabled") == 1
     }
 
-    /// What an acknowledged page survives. `fsync` is the setting `appendfsync`, where it may be read.
+    /// The failures that an acknowledged page survives. `fsync` is the setting `appendfsync`, where it may be read.
     pub(crate) fn durability(&self, fsync: Option<&str>) -> Durability {
         match (self.has_append_only_file(), fsync) {
             (false, _) => Durability::Memory,
@@ -94,7 +94,7 @@ impl ServerInfo {
         }
     }
 
-    /// The server as people look at it.
+    /// The server, for people.
     pub(crate) fn describe(&self, fsync: Option<&str>) -> Description {
         let server = match (self.field("valkey_version"), self.field("redis_version")) {
             (Some(version), _) => format!("Valkey {version}"),

@@ -31,7 +31,7 @@ pub(crate) struct Range {
     pub(crate) primary: Address,
 }
 
-/// What `CLUSTER SLOTS` answers. A node that does not know its own name is the one that was asked.
+/// Reads the answer to `CLUSTER SLOTS`. A node without a name is the one that was asked.
 pub(crate) fn ranges(answer: Value, asked: &Address) -> Vec<Range> {
     let Value::Array(ranges) = answer else {
         return Vec::new();

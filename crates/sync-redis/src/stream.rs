@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::{Address, RedisConfig};
 
-/// How the servers of a configuration are spoken to.
+/// The way to the servers of a configuration: plain, or TLS.
 #[derive(Clone)]
 pub(crate) enum Transport {
     Plain,
@@ -64,7 +64,8 @@ impl Transport {
         Ok(Self::Tls(TlsConnector::from(Arc::new(config))))
     }
 
-    /// Connects to `address`, which was `found` there. `written` counts the bytes that the operating system took.
+    /// Connects to `address`, whose host was `found` at these addresses. `written` counts the bytes that
+    /// the operating system took.
     pub(crate) async fn connect(
         &self,
         address: &Address,
