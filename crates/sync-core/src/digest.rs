@@ -45,10 +45,12 @@ impl TryFrom<&[u8]> for Digest {
     type Error = Error;
 
     fn try_from(bytes: &[u8]) -> Result<Self> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error::invalid("digest", format!("{} bytes instead of 16", bytes.len())))
+        bytes.try_into().map(Self).map_err(|_| {
+            Error::invalid(
+                "digest",
+                format!("the length is {} instead of 16 bytes", bytes.len()),
+            )
+        })
     }
 }
 

@@ -32,10 +32,12 @@ impl TryFrom<&[u8]> for OpId {
     type Error = Error;
 
     fn try_from(bytes: &[u8]) -> Result<Self> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error::invalid("id", format!("{} bytes instead of 32", bytes.len())))
+        bytes.try_into().map(Self).map_err(|_| {
+            Error::invalid(
+                "id",
+                format!("the length is {} instead of 32 bytes", bytes.len()),
+            )
+        })
     }
 }
 
@@ -97,10 +99,12 @@ impl TryFrom<&[u8]> for Epoch {
     type Error = Error;
 
     fn try_from(bytes: &[u8]) -> Result<Self> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error::invalid("epoch", format!("{} bytes instead of 16", bytes.len())))
+        bytes.try_into().map(Self).map_err(|_| {
+            Error::invalid(
+                "epoch",
+                format!("the length is {} instead of 16 bytes", bytes.len()),
+            )
+        })
     }
 }
 

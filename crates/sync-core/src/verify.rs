@@ -82,7 +82,7 @@ impl std::fmt::Display for Finding {
             } => {
                 write!(
                     f,
-                    "the counter {counter} says {claimed}, there are {counted}"
+                    "the counter {counter} says {claimed}, the recount says {counted}"
                 )
             }
             Self::Walks { left, right } => write!(f, "{left} and {right} show different rows"),

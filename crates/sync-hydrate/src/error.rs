@@ -138,7 +138,7 @@ impl fmt::Display for Error {
             ErrorKind::Source => f.write_str("hydration: the source failed"),
             ErrorKind::SourceShrank { held, holds } => write!(
                 f,
-                "the source began a new history and holds {holds} operations, where it held {held}"
+                "the source began a new history, and of {held} operations it holds {holds}"
             ),
             ErrorKind::OtherSource { stored } => {
                 write!(f, "the space is filled from another source, {stored}")

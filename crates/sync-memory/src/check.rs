@@ -55,7 +55,7 @@ fn check_indexes(space: &Space, findings: &mut Vec<String>) {
     ] {
         if entries != expected {
             findings.push(format!(
-                "{entries} entries by {index}, {expected} rows belong there"
+                "entries by {index}: {entries}, rows that belong there: {expected}"
             ));
         }
     }
@@ -90,12 +90,12 @@ fn check_log(space: &Space, findings: &mut Vec<String>) {
     let counted = space.stats().tombstones;
     if counted != tombstones {
         findings.push(format!(
-            "{counted} tombstones by count, {tombstones} in the feed"
+            "tombstones by count: {counted}, in the feed: {tombstones}"
         ));
     }
     if graves != space.graves {
         findings.push(format!(
-            "the look-up of tombstones ({} ids) does not fit the feed ({} ids)",
+            "the look-up of tombstones (ids: {}) does not fit the feed (ids: {})",
             space.graves.len(),
             graves.len()
         ));

@@ -48,7 +48,7 @@ fn every_kind_of_damage_is_found() {
         ("missing by time", |space| space.by_time.clear()),
         ("missing by order", |space| space.by_order.clear()),
         ("missing by object", |space| space.by_object.clear()),
-        ("2 entries by order, 1 rows", |space| {
+        ("entries by order: 2, rows that belong there: 1", |space| {
             space.by_order.insert(OrderKey {
                 sync_order: SyncOrder::MAX,
                 id: ROW,
