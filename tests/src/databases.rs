@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// What the tests call the schema, the prefix or the database that is theirs on a server.
 const OURS: &str = "sync_tests";
 
-/// A space nobody else uses, in a database of one of the backends. It goes with the value.
+/// A space of its own, in a database of one of the backends. It goes with the value.
 #[derive(Debug)]
 pub struct Database {
     name: &'static str,

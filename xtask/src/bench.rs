@@ -72,7 +72,7 @@ pub(crate) fn run(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<(
         Subject::Reconcile => (workspace.require(RECONCILE)?, SESSIONS, Vec::new()),
     };
     let target = package.require_target("bench", bench)?;
-    let services = Services::ensure(workspace, &backends, &args.servers)?;
+    let services = Services::ensure(workspace, &backends, &args.servers, None)?;
     let name = &package.name;
     let features = target.required_features.join(",");
     let features = (!features.is_empty()).then(|| format!("--features={features}"));

@@ -34,6 +34,7 @@ enum Step {
     Dependencies,
     Purity,
     Clippy,
+    Containers,
     Features,
     Doc,
     Package,
@@ -48,6 +49,7 @@ impl Step {
             Self::Dependencies => "dependencies",
             Self::Purity => "purity",
             Self::Clippy => "clippy",
+            Self::Containers => "containers",
             Self::Features => "features",
             Self::Doc => "doc",
             Self::Package => "package",
@@ -66,6 +68,7 @@ impl Step {
                 "no driver and no runtime where none belongs, no adapter in another's tree"
             }
             Self::Clippy => "no warning in any target with all features",
+            Self::Containers => "the program that starts containers passes its tests",
             Self::Features => {
                 "crates with features build without warning with each alone, none and all"
             }
@@ -91,6 +94,10 @@ impl Step {
                     "cargo clippy --workspace --all-targets --all-features -- -D warnings"
                 )
                 .run()?;
+                Ok(())
+            }
+            Self::Containers => {
+                cmd!(shell, "cargo test --package sync-containers").run()?;
                 Ok(())
             }
             Self::Features => features::check_builds(shell, workspace),

@@ -11,15 +11,17 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::backend::BackendName;
 use crate::problems::conclude;
-use crate::services::{Options, Services};
+use crate::runner::{self, Tests};
+use crate::services::{self, Options, Services};
 use crate::workspace::{Package, Workspace};
 
 use controls::Controls;
@@ -28,11 +30,15 @@ pub(crate) use table::Table;
 /// The environment variable that tells tests where to leave their lines.
 const TABLE_VARIABLE: &str = "SYNC_CONFORMANCE_TABLE";
 
+/// The variable that asks the controls for more lines than they need to pass: those of the cases that
+/// do not name a control.
+const MATRIX_VARIABLE: &str = "SYNC_CONFORMANCE_MATRIX";
+
 /// The feature of an adapter that lets its tests break it at a chosen point.
 const FAULT_FEATURE: &str = "fault-injection";
 
 const TEST: &str = "conformance";
-pub(crate) const SUITE: &str = "sync-conformance";
+const SUITE: &str = "sync-conformance";
 /// The controls' test target, and the name of the file it leaves.
 const CONTROLS: &str = "controls";
 
@@ -47,6 +53,9 @@ pub(crate) struct Args {
     /// Run the suite against deliberately broken stores instead, and show which fails which case
     #[arg(long, conflicts_with = "backends")]
     controls: bool,
+    /// How many tests run at once; unless given, as many as keep the processors busy
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<usize>,
     #[command(flatten)]
     servers: Options,
 }
@@ -76,59 +85,51 @@ fn parse_selection(text: &str) -> Result<Selection, String> {
 }
 
 pub(crate) fn run(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<()> {
-    let output = Output::fresh(shell, workspace)?;
-    let filter = args.filter.as_deref();
     if args.controls {
-        run_controls(shell, workspace, &output, filter)
+        run_controls(shell, workspace, args)
     } else {
-        let backends = select(workspace, &args.backends)?;
-        let mut services = Services::ensure(workspace, &backends, &args.servers)?;
-        // A case that needs them fails; here it is said why.
-        for missing in services.find_programs(workspace)? {
-            eprintln!("{missing}");
-        }
-        run_backends(shell, workspace, &output, &services, &backends, filter)
+        run_backends(shell, workspace, args)
     }
 }
 
-fn run_backends(
-    shell: &Shell,
-    workspace: &Workspace,
-    output: &Output,
-    services: &Services,
-    backends: &[BackendName],
-    filter: Option<&str>,
-) -> Result<()> {
-    let mut problems = Vec::new();
-    for backend in backends {
-        let package = backend.require(workspace)?;
-        if let Err(error) = run_test(shell, package, TEST, output, Some(services), filter) {
-            problems.push(format!("{backend}: {error:#}"));
-        }
+fn run_backends(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<()> {
+    let backends = select(workspace, &args.backends)?;
+    let mut packages = Vec::new();
+    for backend in &backends {
+        packages.push(backend.require(workspace)?);
     }
-    let mut table = output.table(backends)?;
-    table.name_servers(services);
+    let Tests {
+        tasks,
+        servers_program,
+    } = tests(shell, workspace, &packages, TEST, args)?;
+    let program = servers_program.as_deref();
+    let mut services = Services::ensure(workspace, &backends, &args.servers, program)?;
+    // A case that needs them fails; here it is said why.
+    for missing in services.find_programs(workspace)? {
+        eprintln!("{missing}");
+    }
+    let output = Output::fresh(shell, workspace)?;
+    let summary = runner::run(workspace, tasks, args.jobs, &output, Some(&services))?;
+    let mut table = output.table(&backends)?;
+    table.name_servers(&services);
     println!("\n{table}");
-    problems.extend(table.problems());
+    let mut problems = table.problems();
+    problems.extend(summary.print());
     conclude(&problems)
 }
 
-fn run_controls(
-    shell: &Shell,
-    workspace: &Workspace,
-    output: &Output,
-    filter: Option<&str>,
-) -> Result<()> {
-    let package = workspace.require(SUITE)?;
-    let mut problems = Vec::new();
-    if let Err(error) = run_test(shell, package, CONTROLS, output, None, filter) {
-        problems.push(format!("{error:#}"));
-    }
+fn run_controls(shell: &Shell, workspace: &Workspace, args: &Args) -> Result<()> {
+    let suite = workspace.require(SUITE)?;
+    let tasks = tests(shell, workspace, &[suite], CONTROLS, args)?.tasks;
+    let mut output = Output::fresh(shell, workspace)?;
+    output.whole_matrix = true;
+    let summary = runner::run(workspace, tasks, args.jobs, &output, None)?;
+    let mut problems = summary.print();
     match output.controls() {
         Ok(controls) => {
             println!("\n{controls}");
             // With a filter, a control whose cases were filtered away proves nothing either way.
-            if filter.is_none() {
+            if args.filter.is_none() {
                 problems.extend(controls.problems());
             }
         }
@@ -137,31 +138,35 @@ fn run_controls(
     conclude(&problems)
 }
 
-/// Runs one test target whose cases leave lines in `output`.
-fn run_test(
+/// The tests of one target of each package, whose cases leave lines in the output.
+fn tests(
     shell: &Shell,
-    package: &Package,
-    test: &str,
-    output: &Output,
-    services: Option<&Services>,
-    filter: Option<&str>,
-) -> Result<()> {
-    let target = package.require_target("test", test)?;
-    let mut features = target.required_features.clone();
-    let is_there = package.features.contains_key(FAULT_FEATURE);
-    if is_there && !features.iter().any(|feature| feature == FAULT_FEATURE) {
-        features.push(FAULT_FEATURE.to_owned());
+    workspace: &Workspace,
+    packages: &[&Package],
+    target: &str,
+    args: &Args,
+) -> Result<Tests> {
+    let mut build = vec!["build".to_owned(), "--no-default-features".to_owned()];
+    build.extend(["--test".to_owned(), target.to_owned()]);
+    for package in packages {
+        let mut features = package
+            .require_target("test", target)?
+            .required_features
+            .clone();
+        if package.features.contains_key(FAULT_FEATURE) {
+            features.push(FAULT_FEATURE.to_owned());
+        }
+        build.extend(["--package".to_owned(), package.name.clone()]);
+        for feature in features {
+            build.push(format!("--features={}/{feature}", package.name));
+        }
     }
-    let features = (!features.is_empty()).then(|| format!("--features={}", features.join(",")));
-    let name = &package.name;
-    cmd!(
-        shell,
-        "cargo test --package {name} {features...} --test {test} -- {filter...}"
-    )
-    .env(TABLE_VARIABLE, output.folder())
-    .envs(services.into_iter().flat_map(Services::environment))
-    .run()?;
-    Ok(())
+    build.extend(services::build_servers_program(packages));
+    let mut tests = runner::tests(shell, workspace, &build)?;
+    if let Some(filter) = &args.filter {
+        tests.tasks.retain(|task| task.name().contains(filter));
+    }
+    Ok(tests)
 }
 
 fn select(workspace: &Workspace, selections: &[Selection]) -> Result<Vec<BackendName>> {
@@ -189,6 +194,7 @@ fn select(workspace: &Workspace, selections: &[Selection]) -> Result<Vec<Backend
 /// The folder that the tests of one run write to.
 pub(crate) struct Output {
     folder: PathBuf,
+    whole_matrix: bool,
 }
 
 impl Output {
@@ -197,16 +203,18 @@ impl Output {
         let folder = workspace.target().join("xtask").join("conformance");
         shell.remove_path(&folder)?;
         shell.create_dir(&folder)?;
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            whole_matrix: false,
+        })
     }
 
     /// What the tests find in their environment.
-    pub(crate) fn variable(&self) -> (&'static str, &Path) {
-        (TABLE_VARIABLE, &self.folder)
-    }
-
-    fn folder(&self) -> &Path {
-        &self.folder
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        let matrix = self.whole_matrix.then_some((MATRIX_VARIABLE, "1".as_ref()));
+        [(TABLE_VARIABLE, self.folder.as_os_str())]
+            .into_iter()
+            .chain(matrix)
     }
 
     /// The table of cases by these backends.

@@ -4,8 +4,10 @@ mod backend;
 mod bench;
 mod ci;
 mod conformance;
+mod lines;
 mod migrate;
 mod problems;
+mod runner;
 mod services;
 mod test;
 mod workspace;
@@ -28,8 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run every test of the workspace, then print the conformance table
-    Test(services::Options),
+    /// Run every test of the workspace, or with `--quick` those that need no server
+    Test(test::Args),
     /// Run the conformance suite and print the table of cases by backends
     Conformance(conformance::Args),
     /// Start and stop the databases that tests need
@@ -38,6 +40,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Run a backend's throughput benchmark, or that of reconciliation
     Bench(bench::Args),
+    /// Count the lines of `src` without tests, by crate
+    Lines,
     /// Run the checks that are not tests: format, lints, features, docs, packages, licences
     Ci(ci::Args),
 }
@@ -57,11 +61,12 @@ fn run(cli: Cli) -> Result<()> {
     let workspace = Workspace::load(&shell)?;
     shell.change_dir(workspace.root());
     match cli.command {
-        Command::Test(options) => test::run(&shell, &workspace, &options),
+        Command::Test(args) => test::run(&shell, &workspace, &args),
         Command::Conformance(args) => conformance::run(&shell, &workspace, &args),
         Command::Services(args) => services::run(&workspace, &args),
         Command::Migrate(args) => migrate::run(&shell, &workspace, &args),
         Command::Bench(args) => bench::run(&shell, &workspace, &args),
+        Command::Lines => lines::run(&workspace),
         Command::Ci(args) => ci::run(&shell, &workspace, &args),
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-/// Prints what is wrong and fails, or says nothing.
+/// Prints the problems and fails; without any it succeeds and prints nothing.
 pub(crate) fn conclude(problems: &[String]) -> Result<()> {
     for problem in problems {
         eprintln!("problem: {problem}");

@@ -5,12 +5,13 @@
 
 mod account;
 mod actions;
-mod bson;
+mod ask;
 mod cluster;
 mod compose;
 mod containers;
 mod edition;
 mod external;
+mod fetch;
 mod home;
 mod local;
 mod pooler;
@@ -23,30 +24,34 @@ mod settings;
 mod start;
 #[cfg(test)]
 mod tests;
-mod wheel;
-mod wire;
 mod workdir;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::backend::BackendName;
-use crate::workspace::Workspace;
+use crate::workspace::{Package, Workspace};
 
-use compose::Compose;
-use containers::Containers;
 use edition::Edition;
+use fetch::Release;
 use home::Home;
 use local::Program;
-use provider::{Answer, Choice, Chosen, Provider, choose};
+use provider::{Answer, Choice, Provider, choose};
 use run::{Run, Running};
 use server::Server;
-use wheel::Release;
+
+pub(crate) use ask::PROGRAM as SERVERS_PROGRAM;
+pub(crate) use home::{memory, name_of};
+
+/// How long a server that was started earlier may take to take a connection.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -101,7 +106,7 @@ impl Options {
             .find(|edition| edition.server == server)
     }
 
-    /// What is tried for a server, in this order.
+    /// The providers to try for a server, in this order.
     fn order(&self, server: Server) -> Result<&'static [Provider]> {
         let Some(edition) = self.edition(server) else {
             return Ok(self.provider.order());
@@ -138,7 +143,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let home = Home::of(workspace)?;
     run::sweep(&home)?;
     match &args.action {
-        Action::Up { servers, options } => actions::up(workspace, &home, servers, options),
+        Action::Up { servers, options } => actions::up(&home, servers, options),
         Action::Down { servers } => actions::down(&home, servers),
         Action::Status => actions::status(&home),
         Action::Env { servers } => actions::print_environment(&home, servers),
@@ -149,16 +154,18 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 pub(crate) struct Services {
     run: Option<Arc<Run>>,
     servers: Vec<Running>,
-    /// Where the programs of these servers lie, as far as somebody asked.
+    /// Where the programs of these servers lie, as far as they were looked for.
     programs: Vec<(Server, PathBuf)>,
 }
 
 impl Services {
-    /// A server for each backend that needs one. If none does, nothing is looked at or written.
+    /// A server for each backend that needs one. If none does, no file is read or written.
+    /// `program` is [`SERVERS_PROGRAM`], if a build has left it already.
     pub(crate) fn ensure(
         workspace: &Workspace,
         backends: &[BackendName],
         options: &Options,
+        program: Option<&Path>,
     ) -> Result<Self> {
         let servers: Vec<_> = backends.iter().copied().filter_map(Server::of).collect();
         options.check(&servers)?;
@@ -169,13 +176,13 @@ impl Services {
                 programs: Vec::new(),
             });
         }
-        let home = Home::of(workspace)?;
+        let home = Home::of(workspace)?.with_servers_program(program);
         run::sweep(&home)?;
-        Self::start(workspace, &home, &servers, options)
+        Self::start(&home, &servers, options)
     }
 
     /// Looks for the programs of these servers, fetching those that this machine lacks, for tests
-    /// that start servers of their own. Answers what is nowhere to be had, and how to get it.
+    /// that start servers of their own. Answers which programs no provider has, and how to get them.
     pub(crate) fn find_programs(&mut self, workspace: &Workspace) -> Result<Vec<String>> {
         let mut missing = Vec::new();
         for running in &self.servers {
@@ -208,12 +215,7 @@ impl Services {
         running.version.as_deref()
     }
 
-    fn start(
-        workspace: &Workspace,
-        home: &Home,
-        servers: &[Server],
-        options: &Options,
-    ) -> Result<Self> {
+    fn start(home: &Home, servers: &[Server], options: &Options) -> Result<Self> {
         let run = Arc::new(Run::begin(home)?);
         let mut services = Self {
             run: Some(Arc::clone(&run)),
@@ -228,47 +230,26 @@ impl Services {
             std::process::exit(INTERRUPTED);
         })?;
         for &server in servers {
-            services.add(workspace, home, server, options)?;
+            services.add(home, server, options)?;
         }
         Ok(services)
     }
 
-    fn add(
-        &mut self,
-        workspace: &Workspace,
-        home: &Home,
-        server: Server,
-        options: &Options,
-    ) -> Result<()> {
+    fn add(&mut self, home: &Home, server: Server, options: &Options) -> Result<()> {
         let run = self.run.as_ref().context("a run")?;
         let order = options.order(server)?;
-        let chosen = choose(order, |provider| {
-            offer(workspace, home, run, server, provider, options)
+        let (running, reasons) = choose(order, |provider| {
+            provide(home, run, server, provider, options)
         })?;
-        let Chosen {
-            provider,
-            offer,
-            passed_over,
-        } = match chosen {
-            Ok(chosen) => chosen,
-            Err(reasons) => bail!("{}", nowhere(server, options.edition(server), &reasons)),
-        };
-        for reason in passed_over {
+        let running =
+            running.with_context(|| nowhere(server, options.edition(server), &reasons))?;
+        for reason in reasons {
             eprintln!("{server}: not {reason}");
         }
-        let running = match offer {
-            Offer::Running(running) => running,
-            Offer::Compose(compose) => compose.start(run, server)?,
-            Offer::Containers(containers) => containers.start(workspace.root(), run, server)?,
-            Offer::Program(program) => {
-                let setup = options.edition(server).map(|edition| edition.setup);
-                program.start(run, home, setup.unwrap_or_default(), provider)?
-            }
-        };
-        if !matches!(provider, Provider::Env | Provider::Up) {
+        if !matches!(running.provider, Provider::Env | Provider::Up) {
             run.add(running.clone())?;
         }
-        eprintln!("{}, {provider}", describe(&running));
+        eprintln!("{}, {}", describe(&running), running.provider);
         self.servers.push(running);
         Ok(())
     }
@@ -298,38 +279,42 @@ impl Drop for Services {
     }
 }
 
-/// What a provider has.
-enum Offer {
-    Running(Running),
-    Compose(Compose),
-    Containers(Containers),
-    Program(Program),
+/// The arguments of a cargo command that let it build [`SERVERS_PROGRAM`] too, for the backends among
+/// these packages that need a server: together with their tests, so that no driver is compiled twice.
+pub(crate) fn build_servers_program(packages: &[&Package]) -> Vec<String> {
+    let names: Vec<_> = packages.iter().map(|package| &*package.name).collect();
+    let backends = BackendName::ALL.into_iter();
+    let needed = backends.filter(|backend| names.contains(&&*backend.package_name()));
+    ask::build(needed.filter_map(Server::of))
 }
 
-fn offer(
-    workspace: &Workspace,
+/// A server from this provider, started if need be; or the reason why it has none.
+fn provide(
     home: &Home,
     run: &Run,
     server: Server,
     provider: Provider,
     options: &Options,
-) -> Result<Answer<Offer>> {
-    Ok(match provider {
-        Provider::Env => external::find(server)?.map(Offer::Running),
-        Provider::Up => find_up(home, server)?.map(Offer::Running),
-        Provider::Compose => Compose::find(workspace.root(), server)?.map(Offer::Compose),
-        Provider::Containers => Containers::find(run, server).map(Offer::Containers),
-        Provider::Path => {
-            Program::in_path(server, options.edition(server), home).map(Offer::Program)
-        }
+) -> Result<Answer<Running>> {
+    let edition = options.edition(server);
+    let program = match provider {
+        Provider::Env => return external::find(server, home),
+        Provider::Up => return find_up(home, server),
+        Provider::Compose => return compose::start(home.root(), run, server),
+        Provider::Containers => return containers::start(home.root(), run, server),
+        Provider::Path => Program::in_path(server, edition, home),
         Provider::Fetched => {
-            let pinned = options.edition(server).and_then(|edition| edition.pinned);
+            let pinned = edition.and_then(|edition| edition.pinned);
             match pinned.or_else(|| Release::default_of(server)) {
-                Some(release) => Program::fetched(release, home)?.map(Offer::Program),
-                None => Answer::No("no release is pinned".to_owned()),
+                Some(release) => Program::fetched(release, home)?,
+                None => Err("no release is pinned".to_owned()),
             }
         }
-    })
+    };
+    let setup = edition.map(|edition| edition.setup).unwrap_or_default();
+    program
+        .map(|program| program.start(run, home, setup, provider))
+        .map_or_else(|reason| Ok(Err(reason)), |started| started.map(Ok))
 }
 
 /// The server that an earlier `up` of this checkout started.
@@ -344,17 +329,20 @@ fn find_up(home: &Home, server: Server) -> Result<Answer<Running>> {
                 continue;
             }
             match answers(&running) {
-                Ok(()) => return Ok(Answer::Yes(running)),
+                Ok(()) => return Ok(Ok(running)),
                 Err(error) => reason = format!("{} does not answer: {error:#}", place(&running)),
             }
         }
     }
-    Ok(Answer::No(reason))
+    Ok(Err(reason))
 }
 
+/// That it takes connections.
 fn answers(running: &Running) -> Result<()> {
     let address = running.address.as_deref().context("no address")?;
-    wire::probe(running.server, address, None).map(|_| ())
+    let address = address.to_socket_addrs()?.next().context("no address")?;
+    TcpStream::connect_timeout(&address, ANSWER)?;
+    Ok(())
 }
 
 /// `postgres: PostgreSQL 18.4 at 127.0.0.1:41234`, never the URL.

@@ -78,6 +78,7 @@ pub(crate) struct Package {
     /// The registries it may be published to: absent is any, empty is none.
     publish: Option<Vec<String>>,
     pub(crate) features: BTreeMap<String, Vec<String>>,
+    pub(crate) manifest_path: PathBuf,
     targets: Vec<Target>,
 }
 

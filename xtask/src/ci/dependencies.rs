@@ -89,7 +89,7 @@ pub(super) fn check(shell: &Shell, workspace: &Workspace) -> Result<()> {
             problems.push(error.to_string());
         }
     } else {
-        println!("cargo-deny is not installed; the check above stands alone");
+        println!("cargo-deny is not installed: only the check above ran");
     }
     conclude(&problems)
 }
@@ -133,7 +133,7 @@ mod tests {
         "#;
         let package = serde_json::json!({
             "name": name, "version": "1.0.0", "license": license, "source": source,
-            "features": {}, "targets": [],
+            "features": {}, "manifest_path": "", "targets": [],
         });
         let package = serde_json::from_value(package).unwrap();
         problems(&toml::from_str(config).unwrap(), &package)

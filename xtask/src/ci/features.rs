@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn each_feature_is_built_alone_and_none_and_all() {
         let json = r#"{ "workspace_root": "", "target_directory": "", "packages": [{
-            "name": "sync-store", "version": "0.1.0", "targets": [],
+            "name": "sync-store", "version": "0.1.0", "manifest_path": "", "targets": [],
             "features": { "default": ["sqlite"], "memory": [], "sqlite": [] } }] }"#;
         let workspace = Workspace::parse(json).unwrap();
         let selections = selections(workspace.require("sync-store").unwrap());

@@ -23,7 +23,7 @@ pub(super) fn is_satisfied(expression: &str, is_allowed: &dyn Fn(&str) -> bool) 
 }
 
 struct Parser<'a> {
-    /// What is not read yet.
+    /// The text that is not read yet.
     tokens: &'a [&'a str],
     is_allowed: &'a dyn Fn(&str) -> bool,
 }
@@ -67,7 +67,7 @@ impl<'a> Parser<'a> {
         match *self.tokens {
             [] => bail!("the expression ends where a licence is expected"),
             [token @ ("OR" | "AND" | "WITH" | "(" | ")"), ..] => {
-                bail!("`{token}` stands where a licence is expected")
+                bail!("`{token}` was found where a licence is expected")
             }
             [name, ref rest @ ..] => {
                 self.tokens = rest;

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_path_of_a_machine_is_found_wherever_it_stands() {
+    fn an_absolute_path_of_a_machine_is_found_anywhere() {
         for folder in MACHINE_FOLDERS {
             for line in [
                 format!("/{folder}/x"),

@@ -95,9 +95,9 @@ impl Table {
             );
             *self.millis.entry(column.clone()).or_default() += record.millis;
             let cells = self.cases.entry((record.case, record.name)).or_default();
-            // A backend may run the suite more than once: the worst outcome stands.
+            // A backend may run the suite more than once: the worst outcome counts.
             let worst = match cells.remove(&column) {
-                Some(stood) if severity(&stood) > severity(&record.outcome) => stood,
+                Some(other) if severity(&other) > severity(&record.outcome) => other,
                 _ => record.outcome,
             };
             cells.insert(column.clone(), worst);

@@ -156,7 +156,7 @@ fn a_line_of_another_backend_is_refused() {
 }
 
 #[test]
-fn of_two_configurations_the_worst_outcome_stands() {
+fn of_two_configurations_the_worst_outcome_counts() {
     for lines in [
         ["passed", "failed"],
         ["failed", "passed"],

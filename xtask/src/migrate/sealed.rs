@@ -1,8 +1,8 @@
 //! The migrations under `migrations/<backend>/`, and the seal on those that were released.
 //!
-//! A migration that ran on somebody's database cannot be changed: the change would reach new
+//! A migration that ran on a user's database cannot be changed: the change would reach new
 //! databases only. `migrations/SHA256SUMS` lists the released ones, in the format of `sha256sum`.
-//! What is listed stays as it is; what is not yet listed comes after it.
+//! A listed migration stays as it is; new ones come after it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,21 +2,14 @@
 
 use anyhow::{Result, bail, ensure};
 
-use crate::workspace::Workspace;
-
 use super::home::Home;
 use super::programs;
-use super::provider::{Answer, Choice, Provider};
+use super::provider::{Choice, Provider};
 use super::run::Run;
 use super::server::Server;
 use super::{Options, Services, answers, describe, external, find_up, place};
 
-pub(super) fn up(
-    workspace: &Workspace,
-    home: &Home,
-    servers: &[Server],
-    options: &Options,
-) -> Result<()> {
+pub(super) fn up(home: &Home, servers: &[Server], options: &Options) -> Result<()> {
     let servers = or_all(servers);
     options.check(servers)?;
     ensure!(
@@ -27,21 +20,21 @@ pub(super) fn up(
     let mut missing = Vec::new();
     for &server in servers {
         match find_up(home, server)? {
-            Answer::Yes(running) if options.order(server)?.contains(&Provider::Up) => {
+            Ok(running) if options.order(server)?.contains(&Provider::Up) => {
                 eprintln!("{}", describe(&running));
             }
-            Answer::Yes(running) => bail!(
+            Ok(running) => bail!(
                 "{}, from {}: `cargo xtask services down {server}` stops it",
                 describe(&running),
                 running.provider
             ),
-            Answer::No(_) => missing.push(server),
+            Err(_) => missing.push(server),
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-    let services = Services::start(workspace, home, &missing, options)?;
+    let services = Services::start(home, &missing, options)?;
     services.keep()
 }
 
@@ -56,7 +49,11 @@ pub(super) fn down(home: &Home, servers: &[Server]) -> Result<()> {
             .filter(|running| servers.is_empty() || servers.contains(&running.server));
         if run.is_kept() {
             for running in concerned {
-                eprintln!("{}: stopping what is {}", running.server, place(&running));
+                eprintln!(
+                    "{}: stopping the server {}",
+                    running.server,
+                    place(&running)
+                );
             }
             run.stop(servers)?;
         } else if let Some(owner) = run.owner() {
@@ -92,10 +89,12 @@ pub(super) fn status(home: &Home) -> Result<()> {
         }
     }
     for server in Server::ALL {
-        if let Ok(Answer::Yes(running)) = external::find(server) {
-            any = true;
-            println!("{}, env: answers; somebody else's", describe(&running));
+        match external::find(server, home) {
+            Ok(Err(_)) => continue,
+            Ok(Ok(running)) => println!("{}, env: answers; not started here", describe(&running)),
+            Err(error) => println!("{server}, env: does not answer: {error:#}"),
         }
+        any = true;
     }
     if !any {
         println!("no server is up");
@@ -106,7 +105,7 @@ pub(super) fn status(home: &Home) -> Result<()> {
 pub(super) fn print_environment(home: &Home, servers: &[Server]) -> Result<()> {
     for &server in or_all(servers) {
         match find_up(home, server)? {
-            Answer::Yes(running) => {
+            Ok(running) => {
                 println!("{}", export(server.variable(), &running.url));
                 match programs::find(server, home, running.programs.as_deref())? {
                     Ok(folder) => {
@@ -116,8 +115,8 @@ pub(super) fn print_environment(home: &Home, servers: &[Server]) -> Result<()> {
                     Err(reason) => eprintln!("{reason}"),
                 }
             }
-            Answer::No(_) if servers.is_empty() => {}
-            Answer::No(reason) => {
+            Err(_) if servers.is_empty() => {}
+            Err(reason) => {
                 bail!("{server}: {reason}: `cargo xtask services up {server}` starts one")
             }
         }

@@ -5,13 +5,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::provider::{Answer, Provider};
 use super::run::{Holding, Run, Running};
 use super::server::Server;
-use super::wire;
 
 pub(super) const FILE: &str = "docker-compose.yml";
 
@@ -25,96 +24,74 @@ const PULL: Duration = Duration::from_mins(10);
 /// How long a container may take to become healthy.
 const HEALTHY: Duration = Duration::from_mins(2);
 
-/// A way to call compose: `docker compose`, or `docker-compose` where it is a program of its own.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Compose {
-    command: Vec<String>,
-    file: PathBuf,
-}
-
 /// The containers of one server of one run.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Project {
-    compose: Compose,
+    /// `docker compose`, or `docker-compose` where it is a program of its own.
+    command: Vec<String>,
+    file: PathBuf,
     name: String,
 }
 
-impl Compose {
-    /// Compose with an engine that has this server's image, or why not.
-    pub(super) fn find(root: &Path, server: Server) -> Result<Answer<Self>> {
-        let file = root.join(FILE);
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let image = image(&text, server)
-            .with_context(|| format!("{FILE} names no image for {server}"))?
-            .to_owned();
-        if !has_engine() {
-            return Ok(Answer::No("no container engine answers".to_owned()));
-        }
-        let ways: [&[&str]; 2] = [&["docker", "compose"], &["docker-compose"]];
-        let way = ways.into_iter().find(|way| {
-            let command = way.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-            succeeds(start(&command).arg("version"), ANSWER)
-        });
-        let Some(way) = way else {
-            return Ok(Answer::No(
-                "docker compose is not installed, or does not answer".to_owned(),
-            ));
-        };
-        let mut inspect = Command::new("docker");
-        if !succeeds(inspect.args(["image", "inspect", &image]), ANSWER) {
-            eprintln!("{server}: pulling {image}");
-            let mut pull = Command::new("docker");
-            if !succeeds(pull.args(["pull", "--quiet", &image]), PULL) {
-                return Ok(Answer::No(format!(
-                    "the image {image} is not here and cannot be pulled"
-                )));
-            }
-        }
-        Ok(Answer::Yes(Self {
-            command: way.iter().map(|&word| word.to_owned()).collect(),
-            file,
-        }))
+/// Starts the containers and waits until they are healthy, where there is compose with an engine that
+/// has this server's image; or says why not.
+pub(super) fn start(root: &Path, run: &Run, server: Server) -> Result<Answer<Running>> {
+    let image = image_in(root, server)?;
+    if !has_engine() {
+        return Ok(Err("no container engine answers".to_owned()));
     }
-
-    /// Starts the containers and waits until they are healthy.
-    pub(super) fn start(self, run: &Run, server: Server) -> Result<Running> {
-        let id = run.folder().file_name().unwrap_or_default();
-        let project = Project {
-            name: format!("ordered-sync-{}-{server}", id.to_string_lossy()),
-            compose: self,
-        };
-        run.hold_project(server, project.clone())?;
-        // A process of the run: whoever stops the run stops it before it takes the project down.
-        let mut up = project.command(&["up", "--detach", server.name()]);
-        let pid = run.spawn(
-            server,
-            Holding::Process,
-            up.stdin(Stdio::null()).stdout(Stdio::null()),
-        )?;
-        let status = run.wait(pid, HEALTHY)?;
-        ensure!(
-            status.is_some_and(|status| status.success()),
-            "{FILE}: {server} did not start"
-        );
-        project.wait(server)?;
-        let port = server.default_port().to_string();
-        let address = project.read(&["port", server.name(), &port])?;
-        let probe = wire::probe(server, &address, None)
-            .with_context(|| format!("{server} in a container at {address}"))?;
-        Ok(Running {
-            server,
-            provider: Provider::Compose,
-            version: probe.version,
-            url: match server {
-                Server::Postgres => format!("postgres://postgres@{address}/postgres"),
-                Server::Redis => format!("redis://{address}"),
-                // The member's own name for itself is that inside its container.
-                Server::Mongo => format!("mongodb://{address}/?directConnection=true"),
-            },
-            address: Some(address),
-            programs: None,
-        })
+    // The first version of compose does not wait for a container to become healthy.
+    let ways = [vec!["docker", "compose"], vec!["docker-compose"]].into_iter();
+    let mut ways = ways.map(|way| way.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let is_there = |way: &Vec<_>| succeeds(call(way).args(["up", "--wait", "--help"]), ANSWER);
+    let Some(command) = ways.find(is_there) else {
+        let reason = "docker compose 2 is not installed, or does not answer";
+        return Ok(Err(reason.to_owned()));
+    };
+    if !succeeds(
+        Command::new("docker").args(["image", "inspect", &image]),
+        ANSWER,
+    ) {
+        eprintln!("{server}: pulling {image}");
+        if !succeeds(
+            Command::new("docker").args(["pull", "--quiet", &image]),
+            PULL,
+        ) {
+            let reason = format!("the image {image} is not here and cannot be pulled");
+            return Ok(Err(reason));
+        }
     }
+    let project = Project {
+        command,
+        file: root.join(FILE),
+        name: format!("ordered-sync-{}", run.name_for(server)),
+    };
+    run.hold(server, Holding::Project(project.clone()))?;
+    // A process of the run, which is stopped before the project is taken down.
+    let mut up = project.command(&["up", "--detach", "--wait", server.name()]);
+    let quiet = up.stdin(Stdio::null()).stdout(Stdio::null());
+    let pid = run.spawn(server, Holding::Process, quiet)?;
+    let status = run.wait(pid, HEALTHY)?;
+    ensure!(
+        status.is_some_and(|status| status.success()),
+        "{FILE}: {server} did not become healthy: {}",
+        project.logs(server)
+    );
+    let port = server.default_port().to_string();
+    let address = project.read(&["port", server.name(), &port])?;
+    Ok(Ok(Running {
+        server,
+        provider: Provider::Compose,
+        version: Some(image),
+        url: match server {
+            Server::Postgres => format!("postgres://postgres@{address}/postgres"),
+            Server::Redis => format!("redis://{address}"),
+            // The member's own name for itself is that inside its container.
+            Server::Mongo => format!("mongodb://{address}/?directConnection=true"),
+        },
+        address: Some(address),
+        programs: None,
+    }))
 }
 
 impl Project {
@@ -133,36 +110,6 @@ impl Project {
         Ok(())
     }
 
-    fn wait(&self, server: Server) -> Result<()> {
-        let container = self.read(&["ps", "--quiet", server.name()])?;
-        let started = Instant::now();
-        loop {
-            let health = read(
-                Command::new("docker")
-                    .args([
-                        "inspect",
-                        "--format",
-                        "{{.State.Status}} {{.State.Health.Status}}",
-                    ])
-                    .arg(&container),
-            )?;
-            match health.as_str() {
-                "running healthy" => return Ok(()),
-                "running starting" | "created starting" => {}
-                other => bail!(
-                    "the container of {server} is {other}: {}",
-                    self.logs(server)
-                ),
-            }
-            ensure!(
-                started.elapsed() < HEALTHY,
-                "the container of {server} did not become healthy: {}",
-                self.logs(server)
-            );
-            thread::sleep(Duration::from_millis(200));
-        }
-    }
-
     fn logs(&self, server: Server) -> String {
         self.read(&["logs", "--tail", "20", server.name()])
             .unwrap_or_else(|error| format!("{error:#}"))
@@ -173,13 +120,20 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = start(&self.compose.command);
+        let mut command = call(&self.command);
         command
             .args(["--project-name", &self.name, "--file"])
-            .arg(&self.compose.file)
+            .arg(&self.file)
             .args(arguments);
         command
     }
+}
+
+/// The image of a service of this checkout.
+pub(super) fn image_in(root: &Path, server: Server) -> Result<String> {
+    let text = std::fs::read_to_string(root.join(FILE)).context(FILE)?;
+    let image = image(&text, server).map(str::to_owned);
+    image.with_context(|| format!("{FILE} names no image for {server}"))
 }
 
 /// The image of a service. The file is read as the lines it is written in: two spaces, four spaces.
@@ -198,7 +152,7 @@ pub(super) fn has_engine() -> bool {
     succeeds(Command::new("docker").arg("info"), ANSWER)
 }
 
-fn start(command: &[String]) -> Command {
+fn call(command: &[String]) -> Command {
     let mut words = command.iter();
     let mut command = Command::new(words.next().map_or("docker", String::as_str));
     command.args(words);

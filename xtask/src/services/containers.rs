@@ -12,11 +12,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::compose;
-use super::external;
 use super::provider::{Answer, Provider};
 use super::run::{Holding, Run, Running};
 use super::server::Server;
-use super::wire;
 
 /// What the program writes on its containers.
 const LABEL: &str = "ordered-sync.run";
@@ -30,53 +28,44 @@ pub(super) struct Containers {
     run: String,
 }
 
+/// Starts the program and waits until it says that the server answers. Whether the engine has the
+/// image, the program says.
+pub(super) fn start(root: &Path, run: &Run, server: Server) -> Result<Answer<Running>> {
+    if !compose::has_engine() {
+        return Ok(Err("no container engine answers".to_owned()));
+    }
+    let name = run.name_for(server);
+    run.hold(
+        server,
+        Holding::Containers(Containers { run: name.clone() }),
+    )?;
+    let mut program = Command::new("cargo");
+    program
+        .current_dir(root)
+        .args(["run", "--package", "sync-containers", "--"])
+        .args(["--run", &name, server.name()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let pid = run.spawn(server, Holding::Program, &mut program)?;
+    let said = BufReader::new(run.take_output(pid)?).lines().next();
+    let Some(line) = said.transpose()? else {
+        bail!("{server}: the program that starts containers has ended, see above");
+    };
+    let url = line
+        .strip_prefix(server.variable())
+        .and_then(|rest| rest.strip_prefix('='))
+        .with_context(|| format!("{server}: the program says {line}"))?;
+    Ok(Ok(Running {
+        server,
+        provider: Provider::Containers,
+        version: compose::image_in(root, server).ok(),
+        address: address(url).map(str::to_owned),
+        url: url.to_owned(),
+        programs: None,
+    }))
+}
+
 impl Containers {
-    /// Whether there is an engine. Whether it has the image, the program says.
-    pub(super) fn find(run: &Run, server: Server) -> Answer<Self> {
-        if !compose::has_engine() {
-            return Answer::No("no container engine answers".to_owned());
-        }
-        let id = run.folder().file_name().unwrap_or_default();
-        Answer::Yes(Self {
-            run: format!("{}-{server}", id.to_string_lossy()),
-        })
-    }
-
-    /// Starts the program and waits until it says that the server answers.
-    pub(super) fn start(self, root: &Path, run: &Run, server: Server) -> Result<Running> {
-        run.hold_containers(server, self.clone())?;
-        let mut program = Command::new("cargo");
-        program
-            .current_dir(root)
-            .args(["run", "--quiet", "--package", "sync-tests"])
-            .args(["--no-default-features", "--features", "containers"])
-            .args(["--bin", "containers", "--"])
-            .args(["--run", &self.run, server.name()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let pid = run.spawn(server, Holding::Program, &mut program)?;
-        let output = run.take_output(pid)?;
-        let said = BufReader::new(output).lines().next();
-        let Some(line) = said.transpose()? else {
-            bail!("{server}: the program that starts containers has ended, see above");
-        };
-        let url = line
-            .split_once('=')
-            .and_then(|(variable, url)| (variable == server.variable()).then(|| url.to_owned()));
-        let url = url.with_context(|| format!("{server}: the program says {line}"))?;
-        let address = external::address(server, &url).context("a URL without host")?;
-        let probe = wire::probe(server, &address, None)
-            .with_context(|| format!("{server} in a container at {address}"))?;
-        Ok(Running {
-            server,
-            provider: Provider::Containers,
-            version: probe.version,
-            address: Some(address),
-            url,
-            programs: None,
-        })
-    }
-
     /// Removes what the program has left, which is nothing unless it was killed.
     pub(super) fn remove(&self) -> Result<()> {
         let label = format!("label={LABEL}={}", self.run);
@@ -99,4 +88,11 @@ impl Containers {
             thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Host and port in a URL of this program: `postgres://postgres@127.0.0.1:5432/postgres`.
+pub(super) fn address(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    Some(host.rsplit_once('@').map_or(host, |(_, host)| host))
 }

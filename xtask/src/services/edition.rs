@@ -1,10 +1,10 @@
 //! What `--release` names: a release of a server, and how it is set up.
 
+use super::fetch::{RELEASES, Release};
 use super::provider::Choice;
 use super::server::Server;
-use super::wheel::{RELEASES, Release};
 
-/// A server as somebody asked for it: `postgres-18-pgbouncer`.
+/// A server as a person asks for it: `postgres-18-pgbouncer`.
 #[derive(Clone, Debug)]
 pub(crate) struct Edition {
     pub(super) name: String,
@@ -60,7 +60,7 @@ impl Edition {
         });
         let mut fitting = setups.filter(|(setup, _, server)| setup.fits(*server));
         let Some((setup, release, server)) = fitting.next() else {
-            let pinned: Vec<_> = RELEASES.iter().map(|release| release.name).collect();
+            let pinned: Vec<_> = RELEASES.iter().map(|release| &*release.name).collect();
             return Err(format!(
                 "expected {}; or postgres-15, redis-7.0 … of a server in PATH; behind those of \
                  PostgreSQL -pgbouncer or -durable, and behind those of Redis and Valkey -cluster",
@@ -76,7 +76,7 @@ impl Edition {
         })
     }
 
-    /// Where this one is looked for, of what somebody chose; nothing if it cannot be there.
+    /// The provider that may have this one, within the choice of a person; none if none can have it.
     pub(super) fn choice(&self, chosen: Choice) -> Option<Choice> {
         match (chosen, self.pinned) {
             (Choice::Auto | Choice::Fetched, Some(_)) => Some(Choice::Fetched),

@@ -1,4 +1,4 @@
-//! Where servers and what is known of them lie.
+//! The folders that hold servers and the records of them.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -13,12 +13,11 @@ use sha2::{Digest as _, Sha256};
 use crate::workspace::Workspace;
 
 use super::account::Account;
-use super::server::Server;
 
 /// A file system in memory, where there is one.
 const MEMORY: &str = "/dev/shm";
 
-/// What a file system in memory must have free to hold databases.
+/// What it must have free to hold databases.
 const MEMORY_NEEDED: u64 = 2 << 30;
 
 /// The folders of one checkout.
@@ -26,6 +25,8 @@ pub(super) struct Home {
     folder: PathBuf,
     /// The same, unless the account that servers run as may not enter it.
     public: PathBuf,
+    root: PathBuf,
+    servers_program: Option<PathBuf>,
     pub(super) account: Account,
 }
 
@@ -42,8 +43,28 @@ impl Home {
         Ok(Self {
             folder,
             public,
+            root: workspace.root().to_owned(),
+            servers_program: None,
             account,
         })
+    }
+
+    /// The root of the checkout.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The program `servers` of `tests/`, if a build has left it already.
+    pub(super) fn servers_program(&self) -> Option<&Path> {
+        self.servers_program.as_deref()
+    }
+
+    pub(super) fn with_servers_program(self, program: Option<&Path>) -> Self {
+        let servers_program = program.map(Path::to_owned);
+        Self {
+            servers_program,
+            ..self
+        }
     }
 
     /// Waits until no other command of this checkout changes what lies here. The lock ends with the
@@ -72,15 +93,12 @@ impl Home {
         Ok(self.folder.join("runs").join(name))
     }
 
-    /// Where the data of a run's server goes: into memory if there is enough of it.
-    pub(super) fn data(&self, run: &Path, server: Server) -> PathBuf {
-        let run = run.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("ordered-sync-{run}-{server}");
-        if has_room(Path::new(MEMORY)) {
-            Path::new(MEMORY).join(name)
-        } else {
-            self.public.join("data").join(name)
-        }
+    /// Where the data of a server goes: into memory if there is enough of it.
+    pub(super) fn data(&self, name: &str) -> PathBuf {
+        let name = format!("ordered-sync-{name}");
+        memory()
+            .map_or_else(|| self.public.join("data"), Path::to_owned)
+            .join(name)
     }
 
     /// Where fetched programs are kept.
@@ -98,16 +116,21 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn has_room(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder)
-        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= MEMORY_NEEDED)
+/// A folder in memory, if this machine has one with enough room.
+pub(crate) fn memory() -> Option<&'static Path> {
+    let has_room = rustix::fs::statvfs(MEMORY)
+        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= MEMORY_NEEDED);
+    has_room.then_some(Path::new(MEMORY))
 }
 
-/// A folder that belongs to root and that everybody may enter, for a checkout that only root may.
+/// A name for what belongs to a folder and lies elsewhere.
+pub(crate) fn name_of(folder: &Path) -> String {
+    let hash = hex::encode(Sha256::digest(folder.as_os_str().as_encoded_bytes()));
+    format!("ordered-sync-{}", hash.get(..16).unwrap_or_default())
+}
+
+/// A folder that belongs to root and that every account may enter, for a checkout that only root may.
 fn public_folder(account: Account, folder: &Path) -> Result<PathBuf> {
-    let name = folder.as_os_str().as_encoded_bytes();
-    let name = hex::encode(Sha256::digest(name));
-    let name = format!("ordered-sync-{}", name.get(..16).unwrap_or_default());
     let parents = [env::temp_dir(), "/var/tmp".into(), "/tmp".into()];
     let Some(parent) = parents.iter().find(|parent| account.reaches(parent)) else {
         bail!(
@@ -115,18 +138,18 @@ fn public_folder(account: Account, folder: &Path) -> Result<PathBuf> {
             folder.display()
         );
     };
-    let public = parent.join(name);
+    let public = parent.join(name_of(folder));
     match fs::create_dir(&public) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(error).with_context(|| public.display().to_string());
         }
         _ => {}
     }
-    // Anybody may make folders there, with any name. Nothing is run from another's.
+    // Every account may make folders there, with any name. Programs of another one are not run.
     let found = public.symlink_metadata()?;
     ensure!(
         found.is_dir() && found.uid() == rustix::process::getuid().as_raw(),
-        "{} belongs to somebody else",
+        "{} belongs to another account",
         public.display()
     );
     fs::set_permissions(&public, Permissions::from_mode(0o755))?;

@@ -8,8 +8,10 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::account::Account;
+use super::ask::ask;
 use super::cluster;
 use super::edition::{Edition, Setup};
+use super::fetch::Release;
 use super::home::{Home, random};
 use super::pooler::Pooler;
 use super::programs;
@@ -18,7 +20,6 @@ use super::run::{Run, Running};
 use super::server::{Server, Version};
 use super::settings;
 use super::start::Start;
-use super::wheel::Release;
 use super::workdir::Workdir;
 
 /// A server program that runs here.
@@ -35,65 +36,59 @@ impl Program {
         let Some(edition) = edition else {
             let Some(path) = paths.next() else {
                 let names = server.programs().join(" or ");
-                return Answer::No(format!("there is no {names} in PATH"));
+                return Err(format!("there is no {names} in PATH"));
             };
             return Self::check(server, path, home);
         };
         let mut reasons = Vec::new();
         for path in paths {
             match Self::check(server, path, home) {
-                Answer::Yes(program) if program.version.is_of(&edition.release) => {
-                    return Answer::Yes(program);
-                }
-                Answer::Yes(program) => {
+                Ok(program) if program.version.is_of(&edition.release) => return Ok(program),
+                Ok(program) => {
                     reasons.push(format!("{} is {}", program.path.display(), program.version));
                 }
-                Answer::No(reason) => reasons.push(reason),
+                Err(reason) => reasons.push(reason),
             }
         }
         reasons.insert(0, format!("there is no {} in PATH", edition.release));
-        Answer::No(reasons.join("; "))
+        Err(reasons.join("; "))
     }
 
-    /// A pinned release, fetched unless it is there; or why it cannot be had.
+    /// A pinned release, fetched on its first use; or the reason why it cannot be fetched.
     pub(super) fn fetched(release: &Release, home: &Home) -> Result<Answer<Self>> {
-        match release.program(home)? {
-            Ok(path) => Ok(Self::check(release.server, path, home)),
-            Err(reason) => Ok(Answer::No(reason)),
-        }
+        let path = release.program(home)?;
+        Ok(path.and_then(|path| Self::check(release.server, path, home)))
     }
 
     fn check(server: Server, path: PathBuf, home: &Home) -> Answer<Self> {
         let shown = path.display();
         if !home.account.reaches(&path) {
-            return Answer::No(format!(
+            return Err(format!(
                 "the account that servers run as may not run {shown}"
             ));
         }
-        let output = match Command::new(&path).arg("--version").output() {
-            Ok(output) => output,
-            Err(error) => return Answer::No(format!("{shown} does not run: {error}")),
-        };
+        let output = Command::new(&path).arg("--version").output();
+        let output = output.map_err(|error| format!("{shown} does not run: {error}"))?;
         let Some(version) = Version::parse(&String::from_utf8_lossy(&output.stdout)) else {
             let error = String::from_utf8_lossy(&output.stderr);
-            return Answer::No(format!("{shown} does not run: {}", error.trim()));
+            return Err(format!("{shown} does not run: {}", error.trim()));
         };
         let oldest = server.oldest();
         if version.release() < oldest {
-            return Answer::No(format!(
+            return Err(format!(
                 "{shown} is {version}, and {}.{} is the oldest that will do",
                 oldest.0, oldest.1
             ));
         }
-        Answer::Yes(Self {
+        Ok(Self {
             server,
             path,
             version,
         })
     }
 
-    /// The folder with this program and those that tests need beside it, or what is missing there.
-    pub(super) fn folder(&self, account: Account) -> std::result::Result<PathBuf, String> {
+    /// The folder with this program and those that tests need beside it, or the programs that are missing there.
+    pub(super) fn folder(&self, account: Account) -> Answer<PathBuf> {
         programs::folder_of(self.server, &self.path, account)
     }
 
@@ -156,7 +151,10 @@ impl Program {
             let workdir = workdir.part(&format!("node-{node}"))?;
             addresses.push(self.start_one(workdir, password, Setup::Cluster)?);
         }
-        cluster::form(&addresses, password)?;
+        let mut words = vec!["cluster"];
+        words.extend(addresses.iter().map(String::as_str));
+        let password = ("SERVERS_PASSWORD", password);
+        ask(workdir.home, self.server, &words, &[password])?;
         Ok(addresses)
     }
 }

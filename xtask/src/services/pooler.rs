@@ -1,5 +1,5 @@
 //! PgBouncer in transaction mode in front of a PostgreSQL server. What a session sets, prepares or
-//! locks is gone, or somebody else's, with the next transaction.
+//! locks is gone, or belongs to another client, with the next transaction.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,8 @@ use anyhow::{Context as _, Result};
 
 use super::local;
 use super::run::Holding;
-use super::settings;
+use super::settings::{self, filled};
 use super::start::{attempt, await_ready, free_port};
-use super::wire;
 use super::workdir::Workdir;
 
 const PROGRAM: &str = "pgbouncer";
@@ -57,13 +56,21 @@ impl Pooler {
     ) -> Result<std::result::Result<String, String>> {
         let port = free_port()?;
         let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
-        let text = settings::pgbouncer(upstream, port, users).context("an address without port")?;
+        let (host, upstream) = upstream
+            .rsplit_once(':')
+            .context("an address without port")?;
+        let values = [
+            ("host", host),
+            ("upstream", upstream),
+            ("port", &port.to_string()),
+            ("users", &users.display().to_string()),
+        ];
+        let text = filled(settings::PGBOUNCER, &values);
         let file = workdir.write("pgbouncer.ini", &text)?;
         let pid = workdir.spawn(Holding::Pooler, &self.path, vec![file.into_os_string()])?;
         let listens = format!("listening on {address}");
         await_ready(workdir, &self.path, pid, || {
-            Ok(workdir.log_text()?.contains(&listens)
-                && wire::probe(workdir.server, &address, None).is_ok())
+            Ok(workdir.log_text()?.contains(&listens))
         })
         .map(|ended| ended.map(|()| address))
     }

@@ -7,21 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use super::account::Account;
+use super::fetch::Release;
 use super::home::Home;
 use super::local::Program;
 use super::provider::{Answer, Provider};
 use super::server::Server;
-use super::wheel::Release;
 
 /// The folder with a server's programs, or why there is none and how to get one.
 ///
 /// A variable that is set wins. Then come `beside`, which is where the programs of the running
 /// server lie if it was started from programs, `PATH`, and the release that is fetched by default.
-pub(super) fn find(
-    server: Server,
-    home: &Home,
-    beside: Option<&Path>,
-) -> Result<std::result::Result<PathBuf, String>> {
+pub(super) fn find(server: Server, home: &Home, beside: Option<&Path>) -> Result<Answer<PathBuf>> {
     let variable = server.programs_variable();
     if let Some(folder) = env::var_os(variable).filter(|value| !value.is_empty()) {
         let folder = PathBuf::from(folder);
@@ -42,13 +38,9 @@ pub(super) fn find(
         let program = match (provider, Release::default_of(server)) {
             (Provider::Path, _) => Program::in_path(server, None, home),
             (_, Some(release)) => Program::fetched(release, home)?,
-            (_, None) => Answer::No("no release is pinned".to_owned()),
+            (_, None) => Err("no release is pinned".to_owned()),
         };
-        let folder = match program {
-            Answer::Yes(program) => program.folder(home.account),
-            Answer::No(reason) => Err(reason),
-        };
-        match folder {
+        match program.and_then(|program| program.folder(home.account)) {
             Ok(folder) => return Ok(Ok(folder)),
             Err(reason) => reasons.push(format!("{provider}: {reason}")),
         }
@@ -60,11 +52,7 @@ pub(super) fn find(
 ///
 /// Distributions link single programs from elsewhere into `PATH`, or put a script there that looks
 /// for the right version: the folder behind the link is the one that has them all.
-pub(super) fn folder_of(
-    server: Server,
-    program: &Path,
-    account: Account,
-) -> std::result::Result<PathBuf, String> {
+pub(super) fn folder_of(server: Server, program: &Path, account: Account) -> Answer<PathBuf> {
     let resolved = program.canonicalize().ok();
     let mut reason = format!("{} lies in no folder", program.display());
     for program in resolved.iter().map(PathBuf::as_path).chain([program]) {

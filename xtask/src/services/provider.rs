@@ -40,7 +40,7 @@ pub(crate) enum Provider {
 }
 
 impl Choice {
-    /// What is tried, in this order.
+    /// The providers to try, in this order.
     pub(super) fn order(self) -> &'static [Provider] {
         use Provider::{Compose, Containers, Env, Fetched, Path, Up};
         match self {
@@ -74,49 +74,23 @@ impl fmt::Display for Provider {
     }
 }
 
-/// What a provider answers when asked for a server.
-pub(super) enum Answer<T> {
-    Yes(T),
-    /// It has none, and why.
-    No(String),
-}
-
-impl<T> Answer<T> {
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        match self {
-            Self::Yes(offer) => Answer::Yes(change(offer)),
-            Self::No(reason) => Answer::No(reason),
-        }
-    }
-}
-
-/// The first provider that has what is asked for, with what the ones before it said.
-pub(super) struct Chosen<T> {
-    pub(super) provider: Provider,
-    pub(super) offer: T,
-    pub(super) passed_over: Vec<String>,
-}
+/// What a provider answers when asked for a server: what it has, or why it has none.
+pub(super) type Answer<T> = std::result::Result<T, String>;
 
 /// Asks one provider after the other. An error ends the search: a provider that should work and
 /// does not is not replaced by the next in silence.
 ///
-/// If nobody has it, the answer is what each said.
+/// Answers what the first of them gave that has it, and the reasons of those that do not.
 pub(super) fn choose<T>(
     order: &[Provider],
     mut ask: impl FnMut(Provider) -> Result<Answer<T>>,
-) -> Result<std::result::Result<Chosen<T>, Vec<String>>> {
-    let mut passed_over = Vec::new();
+) -> Result<(Option<T>, Vec<String>)> {
+    let mut reasons = Vec::new();
     for &provider in order {
         match ask(provider)? {
-            Answer::Yes(offer) => {
-                return Ok(Ok(Chosen {
-                    provider,
-                    offer,
-                    passed_over,
-                }));
-            }
-            Answer::No(reason) => passed_over.push(format!("{provider}: {reason}")),
+            Ok(found) => return Ok((Some(found), reasons)),
+            Err(reason) => reasons.push(format!("{provider}: {reason}")),
         }
     }
-    Ok(Err(passed_over))
+    Ok((None, reasons))
 }

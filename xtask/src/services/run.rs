@@ -1,5 +1,5 @@
 //! The servers that one command started, and a record of them on disk. The record is written
-//! before the thing it names is made, so that whatever a killed command leaves can be found.
+//! before the thing it names is made, so that everything that a killed command leaves can be found.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
@@ -52,7 +52,7 @@ pub(crate) struct Running {
 pub(super) enum Holding {
     /// A server, or a command that prepares one.
     Process(Identity),
-    /// What stands in front of a server.
+    /// The pooler in front of a server.
     Pooler(Identity),
     /// What ends when its standard input does.
     Program(Identity),
@@ -78,9 +78,9 @@ pub(super) struct Run {
 struct State {
     record: Record,
     children: Vec<Child>,
-    /// Nothing is started any more.
+    /// No process may be started any more.
     closed: bool,
-    /// Somebody pressed Ctrl-C: another thread ends this process.
+    /// Ctrl-C was pressed: another thread ends this process.
     interrupted: bool,
 }
 
@@ -127,8 +127,10 @@ impl Run {
         }))
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    /// A name for what belongs to a server of this run.
+    pub(super) fn name_for(&self, server: Server) -> String {
+        let name = self.folder.file_name().unwrap_or_default();
+        format!("{}-{server}", name.to_string_lossy())
     }
 
     /// Whether its servers are to stay without the command that started them.
@@ -155,10 +157,10 @@ impl Run {
 
     /// Makes a folder that goes with the run.
     pub(super) fn create_folder(&self, server: Server, home: &Home) -> Result<PathBuf> {
-        let folder = home.data(&self.folder, server);
+        let folder = home.data(&self.name_for(server));
         let mut state = self.state();
-        self.hold(&mut state, server, Holding::Folder(folder.clone()))?;
-        // While nobody can stop the run and miss what is made here.
+        self.hold_in(&mut state, server, Holding::Folder(folder.clone()))?;
+        // Under the lock: a stop of the run must not miss what is made here.
         fs::create_dir_all(&folder)
             .and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o700)))
             .with_context(|| folder.display().to_string())?;
@@ -166,14 +168,9 @@ impl Run {
         Ok(folder)
     }
 
-    /// Notes containers that are about to be started.
-    pub(super) fn hold_project(&self, server: Server, project: Project) -> Result<()> {
-        self.hold(&mut self.state(), server, Holding::Project(project))
-    }
-
-    /// The same for those that a program starts.
-    pub(super) fn hold_containers(&self, server: Server, containers: Containers) -> Result<()> {
-        self.hold(&mut self.state(), server, Holding::Containers(containers))
+    /// Records a thing before it is made.
+    pub(super) fn hold(&self, server: Server, holding: Holding) -> Result<()> {
+        self.hold_in(&mut self.state(), server, holding)
     }
 
     /// What a process of this run prints, if it was started with a pipe.
@@ -285,7 +282,7 @@ impl Run {
         failed.map_or(Ok(()), Err)
     }
 
-    fn hold(&self, state: &mut State, server: Server, holding: Holding) -> Result<()> {
+    fn hold_in(&self, state: &mut State, server: Server, holding: Holding) -> Result<()> {
         ensure_open(state)?;
         state.record.holdings.push((server, holding));
         self.save(&state.record)

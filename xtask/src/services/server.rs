@@ -1,4 +1,4 @@
-//! The servers that backends need, and what is different about each.
+//! The servers that backends need, and their differences.
 
 use std::fmt;
 
@@ -138,7 +138,7 @@ impl Version {
             .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// Major and minor number; what is not there counts as 0.
+    /// Major and minor number; a missing one counts as 0.
     pub(super) fn release(&self) -> (u32, u32) {
         let mut numbers = self
             .number

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::ask::ask;
 use super::cluster;
 use super::edition::Setup;
 use super::run::Holding;
 use super::server::Server;
-use super::settings;
-use super::wire;
+use super::settings::{self, filled};
 use super::workdir::Workdir;
 
-/// How long a server may take until it answers.
-pub(super) const READY: Duration = Duration::from_mins(1);
+/// How long a server may take until it is ready.
+const READY: Duration = Duration::from_mins(1);
 
-/// How often it is asked meanwhile.
-pub(super) const POLL: Duration = Duration::from_millis(25);
+/// How often it is looked at meanwhile.
+const POLL: Duration = Duration::from_millis(25);
 
-/// How often another port is tried, where somebody else took the free one in between.
+/// How often a start is tried. Another process may take the free port in between.
 const ATTEMPTS: u32 = 3;
 
 /// A server that is being started.
@@ -35,13 +35,25 @@ pub(super) struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Starts the server, waits until it answers, and says at which address.
+    /// Starts the server, waits until it is ready, and says at which address.
     pub(super) fn run(&self) -> Result<String> {
-        if self.workdir.server == Server::Postgres {
-            self.create_database()?;
+        let server = self.workdir.server;
+        match server {
+            Server::Postgres => self.create_database()?,
+            Server::Redis => {}
+            Server::Mongo => {
+                fs::create_dir(self.data())?;
+                self.workdir.home.account.give(&self.data())?;
+            }
         }
         let program = self.program.display();
-        attempt(&program.to_string(), || self.once())
+        let address = attempt(&program.to_string(), || self.once())?;
+        if server == Server::Mongo {
+            ask(self.workdir.home, server, &["initiate", &address], &[]).with_context(|| {
+                format!("the replica set was not initiated\n{}", self.workdir.log())
+            })?;
+        }
+        Ok(address)
     }
 
     /// The folder of a PostgreSQL server is made by a program of its own, which lies beside it.
@@ -56,71 +68,68 @@ impl Start<'_> {
         Ok(fs::remove_file(password)?)
     }
 
-    /// Starts the server on a free port. If it ends before it answers, this says what it wrote.
+    /// Starts the server on a free port. If it ends before it is ready, this says what it wrote.
     fn once(&self) -> Result<std::result::Result<String, String>> {
         let port = match self.setup {
             Setup::Cluster => cluster::free_port()?,
             Setup::Plain | Setup::Pooled | Setup::Durable => free_port()?,
         };
-        let address = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+        let arguments = self.arguments(port)?;
         let pid = self
             .workdir
-            .spawn(Holding::Process, self.program, self.arguments(port)?)?;
-        let mut initiated = false;
-        await_ready(&self.workdir, self.program, pid, || {
-            self.is_ready(&address, pid, &mut initiated)
-        })
-        .map(|ended| ended.map(|()| address))
+            .spawn(Holding::Process, self.program, arguments)?;
+        let ready = await_ready(&self.workdir, self.program, pid, || self.is_ready())?;
+        Ok(ready.map(|()| format!("{}:{port}", Ipv4Addr::LOCALHOST)))
     }
 
+    /// Settings go into a file, because a command line is public and a password is not.
     fn arguments(&self, port: u16) -> Result<Vec<OsString>> {
+        let (data, folder) = (self.data(), self.workdir.path.display().to_string());
+        let durable = if self.setup == Setup::Durable {
+            "on"
+        } else {
+            "off"
+        };
+        let values = [
+            ("port", &*port.to_string()),
+            ("password", self.password),
+            ("folder", &folder),
+            ("data", &data.display().to_string()),
+            ("durable", durable),
+        ];
+        let write = |name, text| self.workdir.write(name, &filled(text, &values));
         Ok(match self.workdir.server {
             Server::Postgres => {
-                settings::postgres(&self.data(), port, self.setup == Setup::Durable)
+                let mut option = OsString::from("--config-file=");
+                option.push(write("postgresql.conf", settings::POSTGRES)?);
+                vec!["-D".into(), data.into(), option]
             }
-            Server::Redis => {
-                let mut text = settings::redis(&self.workdir.path, port, self.password);
-                if self.setup == Setup::Cluster {
-                    text.push_str(&settings::redis_cluster(self.password));
-                }
-                let file = self.workdir.write("server.conf", &text)?;
-                vec![file.into_os_string()]
+            Server::Redis if self.setup == Setup::Cluster => {
+                let text = [settings::REDIS, settings::REDIS_CLUSTER].concat();
+                vec![write("server.conf", &text)?.into()]
             }
-            Server::Mongo => {
-                let data = self.data();
-                if !data.is_dir() {
-                    fs::create_dir(&data)?;
-                }
-                self.workdir.home.account.give(&data)?;
-                settings::mongo(&data, port)
-            }
+            Server::Redis => vec![write("server.conf", settings::REDIS)?.into()],
+            Server::Mongo => vec![
+                "--config".into(),
+                write("mongod.yaml", settings::MONGO)?.into(),
+            ],
         })
     }
 
-    /// Whether this server answers, and not another one that took the port before it.
-    fn is_ready(&self, address: &str, pid: u32, initiated: &mut bool) -> Result<bool> {
-        let server = self.workdir.server;
-        match server {
+    /// Whether this server takes commands: it says so in its own folder, where a server that took
+    /// the port before it cannot.
+    fn is_ready(&self) -> Result<bool> {
+        let says = |text| Ok(self.workdir.log_text()?.contains(text));
+        match self.workdir.server {
             Server::Postgres => {
-                // Written by the server that has this folder, when it has its port.
                 let file = fs::read_to_string(self.data().join("postmaster.pid"))?;
-                let is_ready = file.lines().nth(7).is_some_and(|l| l.trim() == "ready");
-                Ok(is_ready && wire::probe(server, address, None).is_ok())
+                Ok(file
+                    .lines()
+                    .nth(7)
+                    .is_some_and(|line| line.trim() == "ready"))
             }
-            Server::Redis => {
-                let probe = wire::probe(server, address, Some(self.password))?;
-                Ok(probe.process == Some(pid))
-            }
-            Server::Mongo => {
-                if !self.workdir.log_text()?.contains("Waiting for connections") {
-                    return Ok(false);
-                }
-                if !*initiated {
-                    wire::initiate(address, settings::REPLICA_SET)?;
-                    *initiated = true;
-                }
-                wire::is_primary(address)
-            }
+            Server::Redis => says("Ready to accept connections"),
+            Server::Mongo => says("Waiting for connections"),
         }
     }
 
@@ -129,7 +138,7 @@ impl Start<'_> {
     }
 }
 
-/// Tries again where a process ended at once, because somebody else may have taken its port.
+/// Tries again if a process ended at once, because another may have taken its port.
 pub(super) fn attempt<T>(
     program: &str,
     mut once: impl FnMut() -> Result<std::result::Result<T, String>>,
@@ -147,7 +156,7 @@ pub(super) fn await_ready(
     workdir: &Workdir<'_>,
     program: &Path,
     pid: u32,
-    mut is_ready: impl FnMut() -> Result<bool>,
+    is_ready: impl Fn() -> Result<bool>,
 ) -> Result<std::result::Result<(), String>> {
     let started = Instant::now();
     loop {
@@ -156,21 +165,21 @@ pub(super) fn await_ready(
         }
         match is_ready() {
             Ok(true) => return Ok(Ok(())),
-            outcome if started.elapsed() > READY => {
+            _ if started.elapsed() < READY => thread::sleep(POLL),
+            outcome => {
                 let problem = outcome.err().map(|error| format!("{error:#}"));
                 bail!(
-                    "{} does not answer: {}\n{}",
+                    "{} is not ready: {}\n{}",
                     program.display(),
                     problem.unwrap_or_default(),
                     workdir.log()
                 );
             }
-            _ => thread::sleep(POLL),
         }
     }
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that no process listens on at this moment.
 pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?

@@ -7,24 +7,23 @@ use clap::Args as _;
 
 use super::account::Account;
 use super::actions::export;
-use super::bson::{self, Document, Value};
-use super::cluster;
 use super::compose;
 use super::edition::{Edition, Setup};
-use super::external::{address, is_encrypted};
+use super::fetch::{self, RELEASES, Release};
 use super::process::{Identity, start_of_stat};
-use super::provider::{Answer, Choice, Chosen, Provider, choose};
+use super::provider::{Choice, Provider, choose};
 use super::server::{Server, Version};
-use super::wheel::{self, RELEASES, Release};
-use super::{Options, local, nowhere, programs, wire};
+
+use super::settings::{self, filled};
+use super::{Options, containers, local, nowhere, programs};
 
 /// Asks in `order`; only `has` answers yes.
-fn chosen(order: &[Provider], has: Provider) -> Result<Chosen<()>, Vec<String>> {
+fn chosen(order: &[Provider], has: Provider) -> (Option<Provider>, Vec<String>) {
     let answer = choose(order, |provider| {
         Ok(if provider == has {
-            Answer::Yes(())
+            Ok(provider)
         } else {
-            Answer::No("no".to_owned())
+            Err("no".to_owned())
         })
     });
     answer.unwrap()
@@ -97,19 +96,16 @@ fn a_program_that_servers_may_not_run_is_lacking() {
 #[test]
 fn the_first_provider_that_has_a_server_gives_it_and_the_others_say_why_not() {
     let order = Choice::Auto.order();
-    let Ok(found) = chosen(order, Provider::Compose) else {
-        panic!("nobody was chosen");
-    };
-    assert_eq!(found.provider, Provider::Compose);
-    assert_eq!(found.passed_over, ["env: no", "up: no"]);
+    let (found, passed_over) = chosen(order, Provider::Compose);
+    assert_eq!(found, Some(Provider::Compose));
+    assert_eq!(passed_over, ["env: no", "up: no"]);
 }
 
 #[test]
-fn where_nobody_has_a_server_the_error_says_how_to_get_one() {
+fn where_no_provider_has_a_server_the_error_says_how_to_get_one() {
     let order = Choice::Local.order();
-    let Err(reasons) = chosen(order, Provider::Env) else {
-        panic!("somebody was chosen");
-    };
+    let (found, reasons) = chosen(order, Provider::Env);
+    assert_eq!(found, None);
     assert_eq!(reasons, ["path: no", "fetched: no"]);
     let text = nowhere(Server::Redis, None, &reasons);
     for part in [
@@ -174,7 +170,7 @@ fn a_release_that_cannot_be_where_it_is_asked_for_is_refused() {
 }
 
 #[test]
-fn where_nobody_has_a_release_the_error_speaks_of_that_one() {
+fn where_no_provider_has_a_release_the_error_speaks_of_that_one() {
     let edition = Edition::parse("redis-7.0-cluster").unwrap();
     let text = nowhere(Server::Redis, Some(&edition), &["path: no".to_owned()]);
     for part in [
@@ -193,8 +189,8 @@ fn the_help_names_every_release_that_is_fetched() {
         .get_arguments()
         .find(|argument| argument.get_id() == "editions");
     let help = releases.unwrap().get_help().unwrap().to_string();
-    for release in RELEASES {
-        assert!(help.contains(release.name), "{}", release.name);
+    for release in RELEASES.iter() {
+        assert!(help.contains(&release.name), "{}", release.name);
     }
 }
 
@@ -286,74 +282,13 @@ fn a_url_says_how_the_server_is_set_up() {
 }
 
 #[test]
-fn a_cluster_is_complete_when_a_node_knows_all_and_all_slots_are_served() {
-    let info = "cluster_state:ok\r\ncluster_slots_ok:16384\r\ncluster_known_nodes:3\r\n";
-    assert!(cluster::is_complete(info));
-    for (part, other) in [(":ok", ":fail"), ("16384", "10922"), ("nodes:3", "nodes:2")] {
-        assert!(!cluster::is_complete(&info.replace(part, other)), "{part}");
-    }
-}
-
-#[test]
 fn every_server_has_a_release_and_every_release_a_name_of_its_own() {
     for server in Server::ALL {
         assert!(Release::default_of(server).is_some(), "{server}");
     }
-    for release in RELEASES {
+    for release in RELEASES.iter() {
         let same = RELEASES.iter().filter(|other| other.name == release.name);
         assert_eq!(same.count(), 1, "{}", release.name);
-    }
-}
-
-#[test]
-fn a_file_that_is_not_the_pinned_one_is_refused() {
-    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    wheel::check(b"abc", abc).unwrap();
-    let error = wheel::check(b"abd", abc).unwrap_err().to_string();
-    assert!(error.contains(abc), "{error}");
-}
-
-#[test]
-fn host_and_port_are_read_from_a_url_without_its_password() {
-    for (server, url, expected) in [
-        (Server::Postgres, "postgres://u:p@h:1/db", Some("h:1")),
-        (
-            Server::Postgres,
-            "postgres://u:p%40@h/db?x=y",
-            Some("h:5432"),
-        ),
-        (Server::Postgres, "postgres:///db?host=/run", None),
-        (Server::Postgres, "host=h user=u", None),
-        (Server::Redis, "redis://:p@[::1]:7", Some("[::1]:7")),
-        (Server::Redis, "rediss://[::1]", Some("[::1]:6379")),
-        (
-            Server::Mongo,
-            "mongodb://a:1,b:2/?replicaSet=r",
-            Some("a:1"),
-        ),
-        (Server::Mongo, "mongodb+srv://a.example/", None),
-        (Server::Mongo, "mongodb://%2Ftmp%2Fm.sock/", None),
-    ] {
-        assert_eq!(address(server, url).as_deref(), expected, "{url}");
-    }
-}
-
-#[test]
-fn a_url_that_asks_for_tls_is_not_greeted_in_the_clear() {
-    for url in [
-        "rediss://h",
-        "postgres://h/db?sslmode=require",
-        "postgres://h/db?x=y&sslmode=verify-full",
-        "mongodb://h/?tls=true",
-    ] {
-        assert!(is_encrypted(url), "{url}");
-    }
-    for url in [
-        "redis://h",
-        "postgres://h/db?sslmode=disable",
-        "mongodb://h",
-    ] {
-        assert!(!is_encrypted(url), "{url}");
     }
 }
 
@@ -388,93 +323,6 @@ fn versions_are_read_as_servers_print_them() {
     }
     assert_eq!(Version::parse("error while loading shared libraries"), None);
     assert_eq!(Version::parse(""), None);
-}
-
-#[test]
-fn a_document_has_the_bytes_of_the_specification() {
-    // The first example of the specification.
-    let hello = Document::default().string("hello", "world");
-    assert_eq!(
-        hello.bytes(),
-        b"\x16\0\0\0\x02hello\0\x06\0\0\0world\0\0".as_slice()
-    );
-    // An array is a document with numbers for names.
-    let array = Document::default().array("a", vec![Document::default().int("b", 1)]);
-    let expected = b"\x1c\0\0\0\x04a\0\x14\0\0\0\x030\0\x0c\0\0\0\x10b\0\x01\0\0\0\0\0\0";
-    assert_eq!(array.bytes(), expected.as_slice());
-}
-
-#[test]
-fn a_command_is_one_document_behind_a_header() {
-    let message = Document::default().int("ping", 1).message(7);
-    let expected = b"\x33\0\0\0\x07\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\
-        \x1e\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
-    assert_eq!(message, expected.as_slice());
-}
-
-#[test]
-fn the_set_is_initiated_with_the_one_member_it_has() {
-    let bytes = wire::initiation("127.0.0.1:5", "rs0").bytes();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    for part in ["replSetInitiate", "members", "127.0.0.1:5", "rs0"] {
-        assert!(text.contains(part), "{part}");
-    }
-    assert_eq!(bytes.len(), usize::from(*bytes.first().unwrap()));
-}
-
-#[test]
-fn a_value_is_found_behind_values_of_every_type() {
-    let mut document = vec![0; 4];
-    document.extend(b"\x01d\0\0\0\0\0\0\0\xf0\x3f"); // 1.0
-    document.extend(b"\x03o\0\x05\0\0\0\0");
-    document.extend(b"\x05b\0\x02\0\0\0\0\xff\xff");
-    document.extend(b"\x07i\0\0\0\0\0\0\0\0\0\0\0\0\0");
-    document.extend(b"\x09t\0\0\0\0\0\0\0\0\0");
-    document.extend(b"\x0an\0");
-    document.extend(b"\x11s\0\0\0\0\0\0\0\0\0");
-    document.extend(b"\x12l\0\0\0\0\0\0\0\0\0");
-    document.extend(b"\x08y\0\x01\x02v\0\x02\0\0\0x\0\0");
-    let find = |name| bson::find(&document, name).unwrap();
-    assert_eq!(find("d"), Some(Value::Number(1.0)));
-    assert_eq!(find("o"), Some(Value::Other));
-    assert_eq!(find("y"), Some(Value::Boolean(true)));
-    assert_eq!(find("v"), Some(Value::String("x".to_owned())));
-    assert_eq!(find("z"), None);
-}
-
-#[test]
-fn a_document_that_is_cut_off_or_lies_about_its_lengths_is_an_error() {
-    let whole = Document::default().string("a", "b").bytes();
-    for end in 4..whole.len() {
-        let cut = whole.get(..end).unwrap();
-        assert!(bson::find(cut, "z").is_err(), "{end} bytes were taken");
-    }
-    let negative = b"\0\0\0\0\x02a\0\xff\xff\xff\xff\0";
-    assert!(bson::find(negative, "z").is_err());
-    assert!(bson::answer(b"\0\0\0\0\x01").is_err());
-}
-
-#[test]
-fn a_greeting_of_postgres_states_its_length_and_the_protocol() {
-    let startup = wire::postgres_startup();
-    let (head, rest) = startup.split_at(8);
-    assert_eq!(head, [0, 0, 0, 41, 0, 3, 0, 0]);
-    assert_eq!(rest, b"user\0postgres\0database\0postgres\0\0");
-    assert_eq!(startup.len(), 41);
-}
-
-#[test]
-fn redis_and_valkey_are_told_apart() {
-    let valkey = "# Server\r\nredis_version:7.2.4\r\nvalkey_version:9.1.2\r\nprocess_id:42\r\n";
-    let probe = wire::redis_info(valkey);
-    assert_eq!(probe.version.as_deref(), Some("Valkey 9.1.2"));
-    assert_eq!(probe.process, Some(42));
-    let probe = wire::redis_info("redis_version:6.2.14\r\n");
-    assert_eq!(probe.version.as_deref(), Some("Redis 6.2.14"));
-    assert_eq!(
-        wire::redis_command(&["AUTH", "ab"]),
-        b"*2\r\n$4\r\nAUTH\r\n$2\r\nab\r\n"
-    );
 }
 
 #[test]
@@ -533,4 +381,69 @@ fn the_compose_file_pins_an_image_and_a_check_for_every_server() {
         compose::image("services:\n  redis:\n    ports:\n", Server::Redis),
         None
     );
+}
+
+/// An archive with one file in it, made by Python's `zipfile`: `bin/tool` holds `#!`, and the
+/// archive does not mark it as a program.
+const ARCHIVE: &str = "504b030414000000080000002150c07519b304000000020000000800000062696e2f746f6f6c5356\
+    0400504b0102140314000000080000002150c07519b3040000000200000008000000000000000000\
+    000080010000000062696e2f746f6f6c504b05060000000001000100360000002a0000000000";
+
+#[test]
+fn an_archive_is_unpacked_if_it_is_the_pinned_one_and_every_account_may_run_its_programs() {
+    let archive = hex::decode(ARCHIVE).unwrap();
+    let pinned = "75f8515b82c047477fb3c398b774ecf1540aa1c4be43c157ee4ae12adf3fc9f1";
+    let folder = open_folder();
+    let unpacked = folder.path().join("unpacked");
+
+    let other = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let error = fetch::unpack(&archive, other, &unpacked)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(pinned) && error.contains(other), "{error}");
+    assert!(!unpacked.exists());
+
+    fetch::unpack(&archive, pinned, &unpacked).unwrap();
+    let tool = unpacked.join("bin/tool");
+    assert_eq!(fs::read(&tool).unwrap(), b"#!");
+    assert_eq!(
+        fs::metadata(&tool).unwrap().permissions().mode() & 0o555,
+        0o555
+    );
+}
+
+#[test]
+fn an_address_is_read_from_the_url_of_a_container() {
+    for (url, expected) in [
+        ("postgres://postgres@127.0.0.1:5/postgres", "127.0.0.1:5"),
+        ("redis://127.0.0.1:6", "127.0.0.1:6"),
+        (
+            "mongodb://127.0.0.1:7/?directConnection=true",
+            "127.0.0.1:7",
+        ),
+    ] {
+        assert_eq!(containers::address(url), Some(expected));
+    }
+    assert_eq!(containers::address("127.0.0.1:5"), None);
+}
+
+#[test]
+fn every_value_that_settings_ask_for_is_filled_in() {
+    let values = [
+        "port", "password", "folder", "data", "durable", "host", "upstream", "users",
+    ];
+    let values = values.map(|name| (name, "value"));
+    for text in [
+        settings::POSTGRES,
+        settings::REDIS,
+        settings::REDIS_CLUSTER,
+        settings::PGBOUNCER,
+        settings::MONGO,
+    ] {
+        let filled = filled(text, &values);
+        for (name, _) in values {
+            assert!(!filled.contains(&format!("{{{name}}}")), "{filled}");
+        }
+        assert_ne!(filled, text);
+    }
 }

@@ -54,7 +54,7 @@ impl<'a> Workdir<'a> {
         Ok(path)
     }
 
-    /// Runs a program as the unprivileged account, in an environment that holds nobody's settings.
+    /// Runs a program as the unprivileged account, in an environment without the user's settings.
     /// `holding` says how it is stopped.
     pub(super) fn spawn(
         &self,

@@ -47,6 +47,8 @@ const SLOW_CASES: [&str; 12] = [
 ];
 /// The directory of the tables, where they are wanted.
 const TABLE: &str = "SYNC_CONFORMANCE_TABLE";
+/// Asks for lines of the cases, too, that do not name a control.
+const MATRIX: &str = "SYNC_CONFORMANCE_MATRIX";
 
 /// The store with nothing wrong.
 mod sound {
@@ -75,7 +77,7 @@ fn judge(fault: Fault) {
         let ended = waits.into_iter();
         outcomes.extend(ended.map(|(case, run)| (case, run.join().unwrap())));
     });
-    if env::var_os(TABLE).is_some() {
+    if env::var_os(MATRIX).is_some() {
         for case in quick_cases().filter(|case| !control.cases.contains(&case.id)) {
             let outcome = run_bounded(fault, case);
             report(
@@ -121,7 +123,7 @@ fn run_bounded(fault: Fault, case: &'static Case) -> Outcome {
     }
 }
 
-/// The cases that run on every control where a table is wanted. The others take long or wait, and
+/// The cases that run on every control where the matrix is wanted. The others take long or wait, and
 /// run on the controls they name; elsewhere the table has no line of them.
 fn quick_cases() -> impl Iterator<Item = &'static Case> {
     CASES.iter().filter(|case| {

@@ -28,7 +28,7 @@ use crate::compose::Service;
 /// How long an image may take to arrive and its container to become healthy.
 const HEALTHY: Duration = Duration::from_mins(5);
 
-/// What is written on every container, with a value of this run.
+/// The label of every container; its value names this run.
 const LABEL: &str = "ordered-sync.run";
 
 #[tokio::main]
@@ -122,7 +122,7 @@ fn request(service: Service) -> ContainerRequest<GenericImage> {
         .with_cmd(service.command)
         .with_health_check(check)
         .with_startup_timeout(HEALTHY)
-        // On loopback: these servers ask nobody for a password.
+        // On loopback, because these servers take every client without a password.
         .with_host_config_modifier(move |config| {
             let here = PortBinding {
                 host_ip: Some("127.0.0.1".to_owned()),
@@ -156,7 +156,7 @@ fn line(name: &str, address: &str) -> Result<String> {
     })
 }
 
-/// Waits until nobody holds the other end of the standard input, or somebody sends a signal.
+/// Waits for the end of the standard input, or for a signal.
 async fn asked_to_stop() -> Result<()> {
     let (sender, closed) = oneshot::channel();
     // Not a task: nothing can interrupt this, and the runtime would wait for it.
@@ -183,7 +183,7 @@ async fn remove(run: &str) -> Result<()> {
         .all(true)
         .filters(&HashMap::from([("label", label)]))
         .build();
-    // The engine may still be at work on a request that nobody waits for any more.
+    // The engine may still be at work on a request that was abandoned.
     let mut empty_looks = 0;
     while empty_looks < 2 {
         let containers = docker.list_containers(Some(ours.clone())).await?;

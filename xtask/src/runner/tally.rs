@@ -1,26 +1,39 @@
 //! The counts in the closing lines of test programs.
 
 use std::fmt;
+use std::ops::AddAssign;
 
-/// The sums over all test programs of a run.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// How many tests ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    programs: u64,
     passed: u64,
     failed: u64,
     ignored: u64,
 }
 
 impl Tally {
+    /// The sum over all closing lines in an output.
+    pub(super) fn of(output: &str) -> Self {
+        let mut tally = Self::default();
+        for line in output.lines() {
+            tally.add(line);
+        }
+        tally
+    }
+
+    /// Tests that ran, well or badly.
+    pub(super) fn ran(self) -> u64 {
+        self.passed + self.failed
+    }
+
     /// Counts `line` if it is a test program's closing line: `test result: ok. 3 passed; …`.
-    pub(super) fn add(&mut self, line: &str) {
+    fn add(&mut self, line: &str) {
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
             .and_then(|rest| rest.split_once(". "))
         else {
             return;
         };
-        self.programs += 1;
         for part in counts.split(';') {
             let Some((count, what)) = part.trim().split_once(' ') else {
                 continue;
@@ -37,14 +50,20 @@ impl Tally {
         }
     }
 
-    /// What is wrong with these counts even where every program succeeded.
-    pub(super) fn problems(&self) -> Vec<String> {
+    /// Counts one more test that failed, where its program could not say so.
+    pub(super) fn with_failure(mut self) -> Self {
+        if self.failed == 0 {
+            self.failed = 1;
+            self.passed = 0;
+        }
+        self
+    }
+
+    /// The problems that these counts show.
+    pub(super) fn problems(self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.passed == 0 {
             problems.push("no test ran".to_owned());
-        }
-        if self.failed > 0 {
-            problems.push(format!("{} test(s) failed", self.failed));
         }
         if self.ignored > 0 {
             problems.push(format!(
@@ -56,18 +75,22 @@ impl Tally {
     }
 }
 
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            programs,
             passed,
             failed,
             ignored,
         } = self;
-        write!(
-            f,
-            "{passed} passed, {failed} failed, {ignored} ignored in {programs} test programs"
-        )
+        write!(f, "{passed} passed, {failed} failed, {ignored} ignored")
     }
 }
 
@@ -80,40 +103,40 @@ mod tests {
     const FAILED: &str = "test result: FAILED. 1 passed; 2 failed; 4 ignored; 0 measured; \
                           0 filtered out; finished in 1.00s";
 
-    fn tally(lines: &[&str]) -> Tally {
-        let mut tally = Tally::default();
-        for line in lines {
-            tally.add(line);
-        }
-        tally
-    }
-
     #[test]
-    fn the_counts_of_all_programs_add_up() {
-        let tally = tally(&["running 12 tests", PASSED, "", FAILED]);
+    fn the_counts_of_all_closing_lines_add_up() {
+        let tally = Tally::of(&format!("running 12 tests\n{PASSED}\n\n{FAILED}\n"));
         assert_eq!(
             tally,
             Tally {
-                programs: 2,
                 passed: 13,
                 failed: 2,
                 ignored: 4
             }
         );
+        assert_eq!(tally.ran(), 15);
     }
 
     #[test]
     fn passed_tests_alone_are_no_problem() {
-        assert_eq!(tally(&[PASSED]).problems(), [""; 0]);
+        assert_eq!(Tally::of(PASSED).problems(), [""; 0]);
     }
 
     #[test]
-    fn failed_and_ignored_tests_are_problems() {
-        assert_eq!(tally(&[FAILED]).problems().len(), 2);
+    fn ignored_tests_are_a_problem() {
+        assert_eq!(Tally::of(FAILED).problems().len(), 1);
     }
 
     #[test]
     fn a_run_without_any_test_is_a_problem() {
-        assert_eq!(tally(&["running 0 tests"]).problems(), ["no test ran"]);
+        assert_eq!(Tally::of("running 0 tests").problems(), ["no test ran"]);
+    }
+
+    #[test]
+    fn a_program_that_died_before_its_closing_line_has_one_failure() {
+        let tally = Tally::of("running 1 test").with_failure();
+        assert_eq!(tally.to_string(), "0 passed, 1 failed, 0 ignored");
+        let tally = Tally::of(FAILED).with_failure();
+        assert_eq!(tally.to_string(), "1 passed, 2 failed, 4 ignored");
     }
 }

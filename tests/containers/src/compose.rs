@@ -1,5 +1,5 @@
-//! What `docker-compose.yml` says, read from the file itself: whoever starts its databases in another
-//! way starts the same ones. A key that is not known here is an error, because it would be lost.
+//! What `docker-compose.yml` says, read from the file itself, so that every way to start its databases
+//! starts the same ones. An unknown key is an error, because it would be lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-const FILE: &str = include_str!("../../../../docker-compose.yml");
+const FILE: &str = include_str!("../../../docker-compose.yml");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
