@@ -178,7 +178,7 @@ impl From<sync_hydrate::Error> for Failure {
         };
         match error.kind() {
             Kind::SourceShrank { .. } => failure.and(
-                "nothing was changed here; --accept-shrunk-source begins anew with what it holds",
+                "nothing was changed here; --accept-shrunk-source begins anew with the operations that are left",
             ),
             Kind::OtherSource { .. } => failure.and(
                 "a space has one source: fill another --space, or name this one with --source-name \

@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     let all = first.as_ref().is_some_and(header);
     let loaded = if all {
         if skipped == 0 && !args.reset {
-            refuse_what_is_there(&session, stats).await?;
+            refuse_contents(&session, stats).await?;
             // An empty space may have had another history: the copy begins one of its own.
             load.reset = stats.epoch.is_some();
         }
@@ -126,14 +126,14 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
     Report::new(&document, text)
 }
 
-async fn refuse_what_is_there(session: &Session, stats: Stats) -> Result<()> {
+async fn refuse_contents(session: &Session, stats: Stats) -> Result<()> {
     let entries = session.store.list("", None, Limit::rows(1)).await?;
     if stats.total == 0 && stats.tombstones == 0 && entries.items.is_empty() {
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "space {} is not empty; a complete dump is loaded into an empty space, or with --reset in \
-         place of what is there",
+        "space {} is not empty; a complete dump is loaded into an empty space, or with --reset \
+         instead of its contents",
         session.space
     )))
 }

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 pub(crate) struct Args {
     /// Keep tombstones younger than this: 90d, 12h, 30m, 45s
     ///
-    /// Tombstones have no time of writing. Each run notes the time and the head, and prunes up to the
+    /// Tombstones of reject stay at any age. Others have no time of writing. Each run notes the time and the head, and prunes up to the
     /// newest note that is old enough; the first run therefore prunes nothing.
     #[arg(
         long,

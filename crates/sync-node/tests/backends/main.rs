@@ -23,7 +23,7 @@ fn captured(directory: &Path) -> String {
     file.to_owned()
 }
 
-/// The document with what is each database's own left out.
+/// The document without the values that differ between databases.
 fn comparable(mut document: Value) -> Value {
     if let Some(members) = document.as_object_mut() {
         // A random epoch, the database itself, how long things took, and how much was swept.

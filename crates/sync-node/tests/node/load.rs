@@ -163,7 +163,7 @@ fn the_cursor_is_the_number_of_records_whose_pages_were_written() {
     let (_, message) = node.feed(&load, lines(1..=7) + "x\n").error(1);
     assert!(message.contains("line 8"), "{message}");
     assert_eq!((cursor(&node).as_deref(), node.holds().0), (Some("6"), 6));
-    // The same input, mended: what is loaded is passed over, be it readable or not.
+    // The same input, corrected: lines that are loaded are skipped, readable or not.
     let loaded = node.feed(&load, "x\n".repeat(6) + &lines(7..=10)).json();
     assert_eq!(
         (&loaded["skipped"], &loaded["rows"]),

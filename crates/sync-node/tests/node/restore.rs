@@ -317,7 +317,7 @@ fn records_out_of_place_are_refused_with_their_line() {
     let end = |rows: u64, tombstones: u64| {
         format!("{{\"kind\":\"end\",\"rows\":{rows},\"tombstones\":{tombstones},\"state\":0}}\n")
     };
-    let grave = |n: u8, reason: &str, ts: &str| {
+    let tombstone = |n: u8, reason: &str, ts: &str| {
         let id = hex(n);
         format!(
             "{{\"kind\":\"tombstone\",\"id\":\"{id}\",\"ts\":{ts},\"object\":null,\
@@ -335,12 +335,12 @@ fn records_out_of_place_are_refused_with_their_line() {
             "line 4: a second floor",
         ),
         (
-            vec![grave(1, "removed", "1"), floor.into()],
+            vec![tombstone(1, "removed", "1"), floor.into()],
             "line 3: a floor behind a tombstone",
         ),
         (
             vec![
-                grave(1, "operator", "1").replace("false", "true"),
+                tombstone(1, "operator", "1").replace("false", "true"),
                 floor.into(),
             ],
             "line 3: a floor behind a tombstone",
@@ -365,21 +365,21 @@ fn records_out_of_place_are_refused_with_their_line() {
             "has a row or tombstone before that refuses it",
         ),
         (
-            vec![grave(1, "operator", "1"), line(1), end(1, 1)],
+            vec![tombstone(1, "operator", "1"), line(1), end(1, 1)],
             "line 3: 0101010101010101010101010101010101010101010101010101010101010101 has a row",
         ),
         (
             vec![
-                grave(1, "operator", "1"),
-                grave(1, "removed", "1"),
+                tombstone(1, "operator", "1"),
+                tombstone(1, "removed", "1"),
                 end(0, 2),
             ],
             "has a tombstone before that refuses it",
         ),
         (
             vec![
-                grave(1, "removed", "1"),
-                grave(1, "removed", "null"),
+                tombstone(1, "removed", "1"),
+                tombstone(1, "removed", "null"),
                 end(0, 2),
             ],
             "has a tombstone before that refuses it",

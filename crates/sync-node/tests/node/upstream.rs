@@ -1,4 +1,4 @@
-//! What the program hydrates from, and what it then holds.
+//! Sources for the program, and the contents of a space after hydration.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

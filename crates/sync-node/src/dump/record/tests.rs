@@ -228,7 +228,7 @@ fn each_malformed_row_is_refused_by_a_message_that_says_what_is_wrong() {
 #[test]
 fn each_malformed_record_of_another_kind_is_refused_by_a_message_that_says_what_is_wrong() {
     let id = "ab".repeat(32);
-    let buried = |members: &str| format!(r#"{{"kind":"tombstone","id":"{id}",{members}}}"#);
+    let tombstone = |members: &str| format!(r#"{{"kind":"tombstone","id":"{id}",{members}}}"#);
     let cases = [
         (r#"{"kind":"row"}"#.into(), "not one of header, floor"),
         (r#"{"kind":7}"#.into(), "expected a"),
@@ -250,15 +250,15 @@ fn each_malformed_record_of_another_kind_is_refused_by_a_message_that_says_what_
             "invalid space name",
         ),
         (
-            buried(r#""ts":1,"reason":"gone","sourceSeq":null,"lifted":false"#),
+            tombstone(r#""ts":1,"reason":"gone","sourceSeq":null,"lifted":false"#),
             "allowed are removed, rejected, operator",
         ),
         (
-            buried(r#""ts":1,"reason":"removed","sourceSeq":null"#),
+            tombstone(r#""ts":1,"reason":"removed","sourceSeq":null"#),
             "missing field `lifted`",
         ),
         (
-            buried(r#""ts":1,"reason":"removed","sourceSeq":-1,"lifted":false"#),
+            tombstone(r#""ts":1,"reason":"removed","sourceSeq":-1,"lifted":false"#),
             "expected u64",
         ),
         (r#"{"kind":"state","key":"k"}"#.into(), "value is missing"),
