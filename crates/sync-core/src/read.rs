@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use crate::play::StoredTombstone;
 use crate::{
     Epoch, FeedCursor, Object, OpId, Row, Seq, StateKey, SyncOrder, TimeKey, TombstoneReason, Ts,
     limits,
@@ -197,6 +198,26 @@ pub enum Known {
     Unknown,
 }
 
+impl Known {
+    /// What is known of the id of a live row.
+    pub const fn of_row(row: &Row) -> Self {
+        Self::Live {
+            ts: row.operation.ts,
+            seq: row.seq,
+            sync_order: row.operation.sync_order,
+        }
+    }
+
+    /// What is known of an id without a row, from its newest tombstone that was not lifted.
+    pub fn of_tombstone(tombstone: Option<StoredTombstone>) -> Self {
+        tombstone.map_or(Self::Unknown, |tombstone| Self::Tombstoned {
+            reason: tombstone.reason,
+            seq: tombstone.seq,
+            source_seq: tombstone.source_seq,
+        })
+    }
+}
+
 /// Whether a feed page carries payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payloads {
@@ -234,6 +255,20 @@ pub struct FeedEntry {
 }
 
 impl FeedEntry {
+    /// The entry of a live row.
+    pub fn of_row(Row { operation, seq }: Row, payloads: Payloads) -> Self {
+        Self {
+            seq,
+            id: operation.id,
+            ts: Some(operation.ts),
+            object: operation.object,
+            kind: FeedKind::Live {
+                sync_order: operation.sync_order,
+                payload: (payloads == Payloads::Include).then_some(operation.payload),
+            },
+        }
+    }
+
     /// What the byte budget counts of it: its object, and its payload where it carries one.
     pub fn weight(&self) -> usize {
         let payload = match &self.kind {

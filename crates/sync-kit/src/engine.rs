@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use sync_core::{
-    Applied, Bytes, Capabilities, Description, Epoch, Error, ErrorKind, FeedCursor, FeedEntry,
-    Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Result, Row, Seq, SpaceName,
-    StateEntry, StateKey, Stats, Swept, TimeKey, TimeRange,
+    Applied, Batch, Budget, Bytes, Capabilities, Description, Epoch, Error, ErrorKind, FeedCursor,
+    FeedEntry, Known, Limit, Migrated, Object, OpId, OrderKey, Page, Payloads, Result, Row, Seq,
+    SpaceName, StateEntry, StateKey, Stats, Swept, TimeKey, TimeRange, feed,
 };
 
 use crate::{Space, Spaces};
@@ -37,8 +37,14 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// What the backend promises.
     fn capabilities(&self) -> Capabilities;
 
-    /// The database, for people: [`Backend::describe`](sync_core::Backend::describe).
-    fn describe(self: &Arc<Self>) -> impl Future<Output = Result<Description>> + Send;
+    /// The database, for people: [`Backend::describe`](sync_core::Backend::describe). By default the
+    /// backend's name.
+    fn describe(self: &Arc<Self>) -> impl Future<Output = Result<Description>> + Send {
+        std::future::ready(Ok(Description {
+            server: Self::NAME.to_owned(),
+            ..Description::default()
+        }))
+    }
 
     /// What is kept in memory of a space that is opened. Asks the database nothing.
     fn local(&self, space: &SpaceName) -> Self::Local;
@@ -68,15 +74,22 @@ pub trait Engine: Send + Sync + Sized + 'static {
         change: Change,
     ) -> impl Future<Output = Result<Altered>> + Send;
 
-    /// Looks for damage: [`SyncStore::check`](sync_core::SyncStore::check).
+    /// Looks for damage: [`SyncStore::check`](sync_core::SyncStore::check). A backend that has
+    /// nothing to look at finds nothing.
     fn check(
         self: &Arc<Self>,
         space: &Arc<Space<Self::Local>>,
-    ) -> impl Future<Output = Result<Vec<String>>> + Send;
+    ) -> impl Future<Output = Result<Vec<String>>> + Send {
+        let _ = space;
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// At least one waits for a change from now on: where nothing looks for the changes of other
-    /// processes yet, something begins to. Asks the database nothing.
-    fn watch(self: &Arc<Self>, space: &Arc<Space<Self::Local>>);
+    /// processes yet, something begins to. Asks the database nothing. A backend of one process has
+    /// nothing to do.
+    fn watch(self: &Arc<Self>, space: &Arc<Space<Self::Local>>) {
+        let _ = space;
+    }
 
     /// The names of at most `limit` spaces after `after`, by their bytes.
     fn names(
@@ -95,8 +108,9 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// Removes at most `rows` of what resets and drops left behind, in one transaction.
     fn sweep_piece(self: &Arc<Self>, rows: usize) -> impl Future<Output = Result<Swept>> + Send;
 
-    /// Begins to sweep in the background, where no sweep runs.
-    fn schedule_sweep(self: &Arc<Self>);
+    /// Begins to sweep in the background, where no sweep runs. Without this, what resets and drops
+    /// leave behind waits for [`Backend::sweep`](sync_core::Backend::sweep).
+    fn schedule_sweep(self: &Arc<Self>) {}
 }
 
 /// A read of one space.
@@ -243,6 +257,74 @@ impl Query {
 }
 
 impl Answer {
+    /// To [`Query::Get`]: the first rows, of the ids in order, that fit the bytes.
+    pub fn found<E>(
+        rows: impl IntoIterator<Item = Result<Option<Row>, E>>,
+        max_bytes: usize,
+    ) -> Result<Self, E> {
+        let mut budget = Budget::new(max_bytes);
+        let mut found = Vec::new();
+        for row in rows {
+            let row = row?;
+            if !budget.takes(row.as_ref().map_or(0, Row::weight)) {
+                break;
+            }
+            found.push(row);
+        }
+        Ok(Self::Found(found))
+    }
+
+    /// To [`Query::Time`], [`Query::Order`] and [`Query::Object`]: the first rows within the limit.
+    pub fn rows<E>(
+        rows: impl IntoIterator<Item = Result<Row, E>>,
+        limit: Limit,
+    ) -> Result<Self, E> {
+        let batch = Batch::fill(rows, limit, Row::weight, |_| ())?;
+        Ok(Self::Rows {
+            more: batch.next.is_some(),
+            rows: batch.items,
+        })
+    }
+
+    /// To [`Query::Keys`]: the first keys within the limit.
+    pub fn keys<E>(
+        keys: impl IntoIterator<Item = Result<TimeKey, E>>,
+        limit: Limit,
+    ) -> Result<Self, E> {
+        let batch = Batch::fill(keys, limit, |_| 0, |_| ())?;
+        Ok(Self::Keys {
+            more: batch.next.is_some(),
+            keys: batch.items,
+        })
+    }
+
+    /// To [`Query::List`]: the first entries within the limit.
+    pub fn state<E>(
+        entries: impl IntoIterator<Item = Result<StateEntry, E>>,
+        limit: Limit,
+    ) -> Result<Self, E> {
+        let batch = Batch::fill(entries, limit, |entry| entry.value.len(), |_| ())?;
+        Ok(Self::State {
+            more: batch.next.is_some(),
+            entries: batch.items,
+        })
+    }
+
+    /// To [`Query::Feed`]: the first of live rows and tombstones, each by seq, within the limit.
+    pub fn feed<E>(
+        space: Stats,
+        live: impl IntoIterator<Item = Result<FeedEntry, E>>,
+        dead: impl IntoIterator<Item = Result<FeedEntry, E>>,
+        limit: Limit,
+    ) -> Result<Self, E> {
+        let (entries, more) = feed::merge(live, dead, limit)?;
+        Ok(Self::Feed {
+            space: Some(space),
+            entries,
+            more,
+        })
+    }
+
     /// The answer of a space that does not exist.
     pub fn nothing(query: &Query) -> Self {
         match query {

@@ -8,13 +8,14 @@ use sync_core::{
 /// One change of one space.
 pub(crate) struct Record {
     pub(crate) space: SpaceName,
-    pub(crate) change: Change,
+    pub(crate) entry: Entry,
 }
 
-pub(crate) enum Change {
+pub(crate) enum Entry {
     /// A page whose preconditions held, and the epoch it begins where it begins one.
     Page(Page, Epoch),
-    Prune(Seq),
+    Floor(Seq),
+    Prune,
     NewEpoch(Epoch),
     Drop,
 }
@@ -23,21 +24,22 @@ impl Record {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer(Vec::new());
         out.bytes(self.space.as_str().as_bytes());
-        match &self.change {
-            Change::Page(page, epoch) => {
+        match &self.entry {
+            Entry::Page(page, epoch) => {
                 out.number(0);
                 out.bytes(epoch.as_bytes());
                 out.page(page);
             }
-            Change::Prune(seq) => {
+            Entry::Floor(seq) => {
                 out.number(1);
                 out.number(seq.value());
             }
-            Change::NewEpoch(epoch) => {
+            Entry::Prune => out.number(4),
+            Entry::NewEpoch(epoch) => {
                 out.number(2);
                 out.bytes(epoch.as_bytes());
             }
-            Change::Drop => out.number(3),
+            Entry::Drop => out.number(3),
         }
         out.0
     }
@@ -45,17 +47,18 @@ impl Record {
     pub(crate) fn decode(bytes: Bytes) -> Result<Self> {
         let mut from = Reader(bytes);
         let space = SpaceName::new(&from.text()?)?;
-        let change = match from.number()? {
+        let entry = match from.number()? {
             0 => {
                 let epoch = Epoch::try_from(&*from.bytes()?)?;
-                Change::Page(from.page()?, epoch)
+                Entry::Page(from.page()?, epoch)
             }
-            1 => Change::Prune(Seq::try_from(from.number()?)?),
-            2 => Change::NewEpoch(Epoch::try_from(&*from.bytes()?)?),
-            3 => Change::Drop,
+            1 => Entry::Floor(Seq::try_from(from.number()?)?),
+            2 => Entry::NewEpoch(Epoch::try_from(&*from.bytes()?)?),
+            3 => Entry::Drop,
+            4 => Entry::Prune,
             _ => return Err(corrupt()),
         };
-        Ok(Self { space, change })
+        Ok(Self { space, entry })
     }
 }
 

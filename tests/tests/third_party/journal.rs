@@ -5,9 +5,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use sync_core::play::Played;
 use sync_core::{Bytes, Error, ErrorKind, Migrated, Result, SpaceName};
+use sync_kit::Written;
 
-use crate::codec::{Change, Record};
+use crate::codec::{Entry, Record};
 use crate::space::Space;
 
 const HEADER: &str = "journal 1\n";
@@ -89,7 +91,7 @@ impl Journal {
                 break;
             }
             let _ = rest.split_to(8);
-            journal.act(&Record::decode(rest.split_to(length))?);
+            journal.act(&Record::decode(rest.split_to(length))?)?;
             end += 8 + length;
         }
         journal.file.set_len(end as u64).map_err(failed)?;
@@ -98,7 +100,7 @@ impl Journal {
     }
 
     /// Writes the record down, then does what it says.
-    pub(crate) fn commit(&mut self, record: &Record) -> Result<Option<sync_core::Applied>> {
+    pub(crate) fn commit(&mut self, record: &Record) -> Result<Written> {
         let body = record.encode();
         let mut bytes = (body.len() as u64).to_le_bytes().to_vec();
         bytes.extend(body);
@@ -109,37 +111,37 @@ impl Journal {
             self.file.seek(SeekFrom::End(0)).map_err(failed)?;
             return Err(failed(error));
         }
-        Ok(self.act(record))
+        self.act(record)
     }
 
-    fn act(
-        &mut self,
-        Record {
-            space: name,
-            change,
-        }: &Record,
-    ) -> Option<sync_core::Applied> {
-        if let Change::Drop = change {
-            let dropped = self.spaces.remove(name);
-            self.garbage += dropped.map_or(0, |space| space.weight());
-            return None;
-        }
+    fn act(&mut self, Record { space: name, entry }: &Record) -> Result<Written> {
         let mut space = self.spaces.remove(name).unwrap_or_default();
-        let mut applied = None;
-        match change {
-            Change::Page(page, epoch) => {
+        let mut played = Played::default();
+        let before = space.weight();
+        let mut garbage = 0;
+        match entry {
+            Entry::Page(page, epoch) => {
                 if page.reset {
-                    self.garbage += space.weight();
+                    garbage = before;
                 }
-                applied = Some(space.apply(page, *epoch));
+                played = space.apply(page, *epoch)?;
             }
-            Change::Prune(up_to) => space.prune(*up_to),
-            Change::NewEpoch(epoch) => space.epoch = Some(*epoch),
-            Change::Drop => {}
+            Entry::Floor(floor) => space.floor = *floor,
+            Entry::Prune => space.prune(),
+            Entry::NewEpoch(epoch) => space.epoch = Some(*epoch),
+            Entry::Drop => {
+                garbage = before;
+                space = Space::default();
+            }
         }
         if space.epoch.is_some() {
             self.spaces.insert(name.clone(), space);
         }
-        applied
+        self.garbage += garbage;
+        Ok(Written {
+            applied: played.applied,
+            changed: played.changed,
+            garbage: garbage > 0,
+        })
     }
 }
