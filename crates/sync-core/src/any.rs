@@ -18,7 +18,7 @@ pub struct AnyStore(Arc<dyn ErasedStore>);
 
 impl AnyStore {
     /// Erases the type of `store`.
-    pub fn new(store: impl SyncStore) -> Self {
+    pub fn new(store: impl SyncStore + 'static) -> Self {
         Self(Arc::new(store))
     }
 }

@@ -7,7 +7,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// How to reach the database.
     type Config: Send + Sync;
     /// A handle on one space.
-    type Store: SyncStore;
+    type Store: SyncStore + 'static;
 
     /// The backend's name in messages, errors and tables: `sqlite`.
     const NAME: &'static str;

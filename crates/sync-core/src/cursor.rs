@@ -83,9 +83,67 @@ impl FromStr for FeedCursor {
     }
 }
 
+impl fmt::Display for TimeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.ts, self.id)
+    }
+}
+
+impl fmt::Display for OrderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.sync_order, self.id)
+    }
+}
+
+/// Reads `TS:ID`.
+impl FromStr for TimeKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (ts, id) = halves("time key", text)?;
+        Ok(Self {
+            ts: ts.parse()?,
+            id: id.parse()?,
+        })
+    }
+}
+
+/// Reads `SYNC_ORDER:ID`.
+impl FromStr for OrderKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (sync_order, id) = halves("order key", text)?;
+        Ok(Self {
+            sync_order: sync_order.parse()?,
+            id: id.parse()?,
+        })
+    }
+}
+
+fn halves<'t>(what: &'static str, text: &'t str) -> Result<(&'t str, &'t str)> {
+    text.split_once(':')
+        .ok_or_else(|| Error::invalid(what, "expected NUMBER:ID".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_survive_their_text_form() {
+        let id = OpId::new([0xcd; 32]);
+        let time = TimeKey { ts: Ts::MAX, id };
+        assert_eq!(time.to_string().parse::<TimeKey>().unwrap(), time);
+        let order = OrderKey {
+            sync_order: SyncOrder::ZERO,
+            id,
+        };
+        assert_eq!(order.to_string().parse::<OrderKey>().unwrap(), order);
+        for bad in ["", "1", "1:", ":ab", "1:ab"] {
+            assert!(bad.parse::<TimeKey>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_cursor_survives_its_text_form() {

@@ -1,11 +1,11 @@
 use bytes::Bytes;
 use futures_core::stream::Stream;
-use futures_util::stream;
+use futures_util::stream::{self, TryStreamExt as _};
 
 use crate::verify::{self, VerifyReport};
 use crate::{
-    Applied, FeedCursor, FeedPage, Limit, Object, OpId, Operation, OrderKey, Page, Payloads,
-    Result, Row, Seq, StateEntry, StateKey, SyncStore, TimeKey, TimeRange, limits,
+    Applied, FeedCursor, FeedEntry, FeedPage, Limit, Object, OpId, Operation, OrderKey, Page,
+    Payloads, Result, Row, Seq, StateEntry, StateKey, SyncStore, TimeKey, TimeRange, limits,
 };
 
 /// Conveniences on every [`SyncStore`]: single items and streams, all made of its own methods.
@@ -151,6 +151,66 @@ pub trait SyncStoreExt: SyncStore {
         })
     }
 
+    /// The rows of [`scan_time`](SyncStore::scan_time), one by one.
+    fn rows(
+        &self,
+        range: TimeRange,
+        after: Option<TimeKey>,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<Row>> + Send {
+        items(self.stream_time(range, after, limit))
+    }
+
+    /// The keys of [`scan_keys`](SyncStore::scan_keys), one by one.
+    fn keys(
+        &self,
+        range: TimeRange,
+        after: Option<TimeKey>,
+        limit: Limit,
+    ) -> impl Stream<Item = Result<TimeKey>> + Send {
+        items(self.stream_keys(range, after, limit))
+    }
+
+    /// The entries of [`feed`](SyncStore::feed) up to the head, one by one. The cursor after an
+    /// entry is that of its page with the entry's seq; [`stream_feed`](Self::stream_feed) has it
+    /// ready.
+    fn entries(
+        &self,
+        after: FeedCursor,
+        limit: Limit,
+        payloads: Payloads,
+    ) -> impl Stream<Item = Result<FeedEntry>> + Send {
+        items(
+            self.stream_feed(after, limit, payloads)
+                .map_ok(|page| page.entries),
+        )
+    }
+
+    /// Pages of the feed for ever: reads to the head, waits for a change, and reads on. Pages without
+    /// entries are left out.
+    ///
+    /// - Ends with the first error. [`WrongEpoch`](crate::ErrorKind::WrongEpoch),
+    ///   [`AheadOfLog`](crate::ErrorKind::AheadOfLog) and [`Pruned`](crate::ErrorKind::Pruned) mean
+    ///   that the reader has to begin again; after any other error it may go on from the cursor of
+    ///   the last page.
+    fn follow(
+        &self,
+        after: FeedCursor,
+        limit: Limit,
+        payloads: Payloads,
+    ) -> impl Stream<Item = Result<FeedPage>> + Send {
+        stream::try_unfold(after, move |mut after| async move {
+            loop {
+                let page = self.feed(after, limit, payloads).await?;
+                after = page.next;
+                if !page.entries.is_empty() {
+                    return Ok(Some((page, after)));
+                }
+                self.changed(after).await?;
+            }
+        })
+    }
+
     /// Recounts everything between two equal readings of the counters, and compares every walk with
     /// every other and with the counters.
     ///
@@ -164,6 +224,15 @@ pub trait SyncStoreExt: SyncStore {
 }
 
 impl<S: SyncStore + ?Sized> SyncStoreExt for S {}
+
+/// The items of a stream of lists.
+fn items<T: Send>(
+    lists: impl Stream<Item = Result<Vec<T>>> + Send,
+) -> impl Stream<Item = Result<T>> + Send {
+    lists
+        .map_ok(|list| stream::iter(list.into_iter().map(Ok)))
+        .try_flatten()
+}
 
 /// Where a walk goes on: `Option<Option<Cursor>>` with names.
 enum Next<Cursor> {

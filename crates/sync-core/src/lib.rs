@@ -8,6 +8,7 @@ mod digest;
 mod error;
 mod ext;
 pub mod feed;
+mod forward;
 pub mod limits;
 mod name;
 mod operation;

@@ -50,7 +50,7 @@ impl FromStr for OpId {
         hex::decode_to_slice(text, &mut bytes).map_err(|_| {
             Error::invalid(
                 "id",
-                format!("{} is not 64 hexadecimal digits", Shown(text)),
+                format!("{} is not 64 hexadecimal digits", Excerpt(text)),
             )
         })?;
         Ok(Self(bytes))
@@ -117,7 +117,7 @@ impl FromStr for Epoch {
         hex::decode_to_slice(text, &mut bytes).map_err(|_| {
             Error::invalid(
                 "epoch",
-                format!("{} is not 32 hexadecimal digits", Shown(text)),
+                format!("{} is not 32 hexadecimal digits", Excerpt(text)),
             )
         })?;
         Ok(Self(bytes))
@@ -182,7 +182,7 @@ impl SpaceName {
         if name.is_empty() || name.len() > limits::SPACE_NAME_BYTES || !name.bytes().all(allowed) {
             return Err(Error::invalid(
                 "space name",
-                format!("{} is not 1..=64 bytes of a-z 0-9 . _ -", Shown(name)),
+                format!("{} is not 1..=64 bytes of a-z 0-9 . _ -", Excerpt(name)),
             ));
         }
         Ok(Self(name.into()))
@@ -225,7 +225,7 @@ impl StateKey {
         if key.is_empty() || key.len() > limits::STATE_KEY_BYTES || key.contains('\0') {
             return Err(Error::invalid(
                 "state key",
-                format!("{} is not 1..=256 bytes of UTF-8 without NUL", Shown(key)),
+                format!("{} is not 1..=256 bytes of UTF-8 without NUL", Excerpt(key)),
             ));
         }
         Ok(Self(key.into()))
@@ -257,14 +257,62 @@ impl fmt::Debug for StateKey {
     }
 }
 
+impl AsRef<str> for SpaceName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for StateKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Object {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The bytes of the text.
+impl FromStr for Object {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text.to_owned())
+    }
+}
+
+/// The bytes as text, with escapes for what is not printable ASCII.
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.escape_ascii(), f)
+    }
+}
+
+macro_rules! try_from_str {
+    ($($name:ty),*) => {$(
+        impl TryFrom<&str> for $name {
+            type Error = Error;
+
+            fn try_from(text: &str) -> Result<Self> {
+                text.parse()
+            }
+        }
+    )*};
+}
+
+try_from_str!(OpId, Epoch, Object, SpaceName, StateKey, crate::FeedCursor);
+
 /// Text from outside inside a message: quoted, escaped, and cut, so that a malformed name of a
 /// megabyte does not become a message of a megabyte.
-struct Shown<'a>(&'a str);
+struct Excerpt<'a>(&'a str);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 80;
-        let cut = self.0.chars().take(SHOWN).collect::<String>();
+        const CHARACTERS: usize = 80;
+        let cut = self.0.chars().take(CHARACTERS).collect::<String>();
         write!(f, "{cut:?}")?;
         if cut.len() < self.0.len() {
             write!(f, "… ({} bytes)", self.0.len())?;
@@ -295,6 +343,15 @@ mod tests {
         for bad in ["", "a\0b", &"x".repeat(257)] {
             assert!(StateKey::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_are_read_from_text_in_every_usual_way() {
+        assert_eq!(SpaceName::try_from("a").unwrap().to_string(), "a");
+        assert_eq!(StateKey::try_from("k").unwrap().as_ref(), "k");
+        assert_eq!("did".parse::<Object>().unwrap().as_bytes(), b"did");
+        assert_eq!(Object::new(vec![b'a', 0xff]).unwrap().to_string(), "a\\xff");
+        assert!(OpId::try_from("ab").is_err());
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub trait SyncState: Send + Sync {
 ///
 /// The behaviours listed under each method are what `sync-conformance` checks. Every method reads
 /// what every page answered before it left, whichever handle or process applied that page.
-pub trait SyncStore: SyncState + 'static {
+pub trait SyncStore: SyncState {
     /// The space's name.
     fn space(&self) -> &SpaceName;
 
