@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sync_core::{Applied, Page, Retry, SyncStore};
+
 /// How long to go on trying, and how long to pause in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -69,10 +71,15 @@ where
     S: Future<Output = ()>,
 {
     let mut backoff = Backoff::new(policy);
+    let mut attempts = 0_u64;
     loop {
+        attempts += 1;
         let error = match attempt().await {
             Err(error) if passes(&error) => error,
-            answer => return answer,
+            answer => {
+                tracing::Span::current().record("attempts", attempts);
+                return answer;
+            }
         };
         let Some(pause) = backoff.pause() else {
             return Err(error);
@@ -82,12 +89,37 @@ where
     }
 }
 
+/// Applies a page, and again after errors that pass: for applications that have nothing better to
+/// do meanwhile. `sleep` is the caller's own timer.
+///
+/// A page whose outcome is unknown is sent again only where that
+/// [is safe](sync_core::Page::is_retry_safe). Where it had been applied after all, a page with a
+/// precondition on a key that it changes ends in [`Conflict`](sync_core::ErrorKind::Conflict), and
+/// one of plain upserts in outcomes that change nothing.
+pub async fn apply_retrying<S>(
+    store: &impl SyncStore,
+    page: Page,
+    policy: Policy,
+    sleep: impl Fn(Duration) -> S,
+) -> sync_core::Result<Applied>
+where
+    S: Future<Output = ()>,
+{
+    let safe = page.is_retry_safe();
+    let passes = |error: &sync_core::Error| match error.retry() {
+        Retry::Later => true,
+        Retry::IfSafe => safe,
+        Retry::Never => false,
+    };
+    retrying(policy, passes, sleep, || store.apply(page.clone())).await
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
     use pollster::block_on;
-    use sync_core::{Error, ErrorKind, Retry};
+    use sync_core::{Error, ErrorKind};
 
     use super::*;
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use sync_core::{Backend, Capabilities, Description, Migrated, Result, SpaceName, Swept};
 
-use crate::store::in_operation;
+use crate::store::traced;
 use crate::{Engine, Space, Spaces, Store};
 
 /// Rows that one transaction of a sweep removes at most: a page may have to wait for it.
@@ -60,15 +60,14 @@ impl<E: Engine> Backend for Connection<E> {
 
     async fn connect(config: E::Config) -> Result<Self> {
         let spaces = Arc::new(Spaces::default());
-        let engine = E::connect(config, Arc::clone(&spaces)).await;
-        let engine = engine.map_err(in_operation::<E>("connect"))?;
+        let connecting = E::connect(config, Arc::clone(&spaces));
+        let engine = traced::<E, _>(None, "connect", connecting).await?;
         let inner = Arc::new(Inner { engine, spaces });
         Ok(Self { inner })
     }
 
     async fn migrate(config: &E::Config) -> Result<Migrated> {
-        let migrated = E::migrate(config).await;
-        migrated.map_err(in_operation::<E>("migrate"))
+        traced::<E, _>(None, "migrate", E::migrate(config)).await
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -76,8 +75,7 @@ impl<E: Engine> Backend for Connection<E> {
     }
 
     async fn describe(&self) -> Result<Description> {
-        let description = self.inner.engine.describe().await;
-        description.map_err(in_operation::<E>("describe"))
+        traced::<E, _>(None, "describe", self.inner.engine.describe()).await
     }
 
     async fn open(&self, space: &SpaceName) -> Result<Store<E>> {
@@ -88,14 +86,14 @@ impl<E: Engine> Backend for Connection<E> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let names = self.inner.engine.names(after.cloned(), limit).await;
-        names.map_err(in_operation::<E>("spaces"))
+        let names = self.inner.engine.names(after.cloned(), limit);
+        traced::<E, _>(None, "spaces", names).await
     }
 
     async fn drop_space(&self, space: &SpaceName) -> Result<bool> {
         let space = self.inner.space(space);
-        let dropped = self.inner.engine.drop_space(&space).await;
-        let dropped = dropped.map_err(in_operation::<E>("drop_space"))?;
+        let dropping = self.inner.engine.drop_space(&space);
+        let dropped = traced::<E, _>(Some(space.name()), "drop_space", dropping).await?;
         if dropped {
             self.inner.engine.schedule_sweep();
         }
@@ -110,8 +108,8 @@ impl<E: Engine> Backend for Connection<E> {
         let mut left = rows;
         while swept.more && left > 0 {
             // Each piece queues anew: the pages that wait go first.
-            let piece = self.inner.engine.sweep_piece(left.min(SWEPT_AT_ONCE)).await;
-            let piece = piece.map_err(in_operation::<E>("sweep"))?;
+            let piece = self.inner.engine.sweep_piece(left.min(SWEPT_AT_ONCE));
+            let piece = traced::<E, _>(None, "sweep", piece).await?;
             swept.removed += piece.removed;
             swept.more = piece.more;
             left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));

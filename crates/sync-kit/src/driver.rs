@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sync_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::Engine;
 
@@ -47,8 +48,9 @@ impl Driver {
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        // What ends without an answer has panicked, after nobody can say what.
-        answer(&mut self.handle.spawn(work), ErrorKind::UnknownOutcome).await
+        // A task that ends without an answer has panicked, before or after its commit.
+        let mut task = self.handle.spawn(work.in_current_span());
+        answer(&mut task, ErrorKind::UnknownOutcome).await
     }
 
     /// Runs a read on the runtime, and waits for it from wherever this is polled. It is given up
@@ -57,7 +59,7 @@ impl Driver {
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let mut task = AbortOnDrop(self.handle.spawn(work));
+        let mut task = AbortOnDrop(self.handle.spawn(work.in_current_span()));
         answer(&mut task.0, ErrorKind::Failed).await
     }
 

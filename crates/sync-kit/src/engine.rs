@@ -356,6 +356,23 @@ impl Answer {
         }
     }
 
+    /// Its items, and what the byte budget counts of them.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        fn sum<T>(items: &[T], weight: impl Fn(&T) -> usize) -> (usize, usize) {
+            (items.len(), items.iter().map(weight).sum())
+        }
+        match self {
+            Self::Found(rows) => sum(rows, |row| row.as_ref().map_or(0, Row::weight)),
+            Self::Known(known) => (known.len(), 0),
+            Self::Rows { rows, .. } => sum(rows, Row::weight),
+            Self::Keys { keys, .. } => (keys.len(), 0),
+            Self::Feed { entries, .. } => sum(entries, FeedEntry::weight),
+            Self::Any { .. } | Self::Stats(_) => (0, 0),
+            Self::Values(values) => sum(values, |value| value.as_ref().map_or(0, Bytes::len)),
+            Self::State { entries, .. } => sum(entries, |entry| entry.value.len()),
+        }
+    }
+
     /// The error of an engine that answers another query than it was asked.
     pub(crate) fn to_another_query() -> Error {
         Error::new(ErrorKind::Failed).with_message("the engine answered another query")

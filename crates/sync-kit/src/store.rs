@@ -7,6 +7,8 @@ use sync_core::{
     SyncOrder, SyncState, SyncStore, TimeKey, TimeRange, feed,
 };
 
+use tracing::{Instrument as _, Span, field};
+
 use crate::connection::Inner;
 use crate::{Altered, Answer, Change, Engine, Query, Space};
 
@@ -65,9 +67,24 @@ impl<E: Engine> Store<E> {
         query: Query,
         take: impl FnOnce(Answer) -> Result<T> + Send,
     ) -> Result<T> {
-        let operation = query.operation();
-        let answer = self.inner.engine.read(&self.space, query).await;
-        answer.and_then(take).map_err(in_operation::<E>(operation))
+        self.traced(query.operation(), async {
+            let answer = self.inner.engine.read(&self.space, query).await?;
+            let span = Span::current();
+            if !span.is_disabled() {
+                let (rows, bytes) = answer.size();
+                span.record("rows", rows).record("bytes", bytes);
+            }
+            take(answer)
+        })
+        .await
+    }
+
+    async fn traced<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        traced::<E, T>(Some(self.space.name()), operation, work).await
     }
 
     async fn rows<Cursor>(
@@ -83,13 +100,33 @@ impl<E: Engine> Store<E> {
     }
 
     async fn alter(&self, change: Change) -> Result<Altered> {
-        let altered = self.inner.engine.alter(&self.space, change).await;
-        altered.map_err(in_operation::<E>(change.operation()))
+        let work = self.inner.engine.alter(&self.space, change);
+        self.traced(change.operation(), work).await
     }
 }
 
+/// Runs an operation in a span of its own, and names backend and operation in its error. Of a page
+/// `rows` counts the operations, of an answer the items.
+pub(crate) async fn traced<E: Engine, T>(
+    space: Option<&SpaceName>,
+    operation: &'static str,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    let span = tracing::debug_span!(
+        "operation",
+        backend = E::NAME,
+        space = space.map(SpaceName::as_str),
+        operation,
+        rows = field::Empty,
+        bytes = field::Empty,
+        attempts = field::Empty,
+    );
+    let done = work.instrument(span).await;
+    done.map_err(in_operation::<E>(operation))
+}
+
 /// Names the backend, and the operation unless an inner layer has.
-pub(crate) fn in_operation<E: Engine>(operation: &'static str) -> impl Fn(Error) -> Error {
+fn in_operation<E: Engine>(operation: &'static str) -> impl Fn(Error) -> Error {
     move |error| error.of_backend(E::NAME).during(operation)
 }
 
@@ -138,20 +175,28 @@ impl<E: Engine> SyncStore for Store<E> {
     }
 
     async fn apply(&self, page: Page) -> Result<Applied> {
-        page.validate().map_err(in_operation::<E>("apply"))?;
-        let operations = page.operations();
-        let written = self.inner.engine.apply(&self.space, page).await;
-        let written = written.map_err(in_operation::<E>("apply"))?;
+        let written = self.traced("apply", async {
+            page.validate()?;
+            let span = Span::current();
+            let operations = page.operations();
+            if !span.is_disabled() {
+                let bytes: usize = page.upserts.iter().map(|o| o.payload.len()).sum();
+                span.record("rows", operations).record("bytes", bytes);
+            }
+            let written = self.inner.engine.apply(&self.space, page).await?;
+            tracing::debug!(
+                backend = E::NAME,
+                space = self.space.name().as_str(),
+                operations,
+                changed = written.changed,
+                "applied a page"
+            );
+            Ok(written)
+        });
+        let written = written.await?;
         if written.garbage {
             self.inner.engine.schedule_sweep();
         }
-        tracing::debug!(
-            backend = E::NAME,
-            space = self.space.name().as_str(),
-            operations,
-            changed = written.changed,
-            "applied a page"
-        );
         Ok(written.applied)
     }
 
@@ -318,7 +363,7 @@ impl<E: Engine> SyncStore for Store<E> {
     }
 
     async fn check(&self) -> Result<Vec<String>> {
-        let found = self.inner.engine.check(&self.space).await;
-        found.map_err(in_operation::<E>("check"))
+        self.traced("check", self.inner.engine.check(&self.space))
+            .await
     }
 }
