@@ -83,6 +83,7 @@ pub enum BackfillOutcome {
 }
 
 /// The seqs one page minted, both ends included.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeqRange {
     /// The first.
@@ -92,6 +93,7 @@ pub struct SeqRange {
 }
 
 /// How often each outcome occurred in a page.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Rows that came: [`UpsertOutcome::Inserted`].

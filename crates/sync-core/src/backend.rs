@@ -60,6 +60,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 }
 
 /// What a backend promises. The conformance suite asserts what is declared.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// What an answered page survives.
@@ -72,6 +73,7 @@ pub struct Capabilities {
 }
 
 /// What an answered page survives.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
     /// Nothing: the data lives as long as the process that holds it, which is the program's own, or
@@ -85,6 +87,7 @@ pub enum Durability {
 }
 
 /// A database, as people look at it.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
     /// Its name and version: `SQLite 3.53.0`, `Valkey 9.1.2`.
@@ -98,6 +101,7 @@ pub struct Description {
 }
 
 /// What a migration did.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {
     /// The schema version found; 0 where there was none.
@@ -107,6 +111,7 @@ pub struct Migrated {
 }
 
 /// What a sweep did.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
     /// Rows, tombstones and state entries removed.

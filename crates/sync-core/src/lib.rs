@@ -20,6 +20,8 @@ mod position;
 mod read;
 pub mod rules;
 pub mod schema;
+#[cfg(feature = "serde")]
+mod serde;
 mod store;
 mod verify;
 

@@ -305,6 +305,7 @@ pub enum FeedKind {
 }
 
 /// What a space holds, from counters that the writing transactions keep.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// The name of the space's history; `None` where the space does not exist yet.
@@ -323,6 +324,7 @@ pub struct Stats {
 }
 
 /// What a prune did.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
     /// The floor now.

@@ -9,6 +9,7 @@ const PAGE: usize = 1_000;
 const ATTEMPTS: u32 = 5;
 
 /// The result of [`SyncStoreExt::verify`](crate::SyncStoreExt::verify).
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct VerifyReport {
@@ -21,6 +22,7 @@ pub struct VerifyReport {
 }
 
 /// One contradiction.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
