@@ -7,7 +7,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use sync_core::play::{InsertedRow, LiveRow, NewTombstone, StoredTombstone, Tables};
 use sync_core::{
     Bytes, FeedEntry, FeedKind, Known, Limit, Object, OpId, Operation, OrderKey, Result, Row, Seq,
-    StateEntry, StateKey, SyncOrder, TimeKey, TimeRange, TombstoneReason, Ts,
+    StateEntry, StateKey, SyncOrder, TimeKey, TimeRange, Ts, rules,
 };
 use sync_kit::Answer;
 
@@ -252,8 +252,8 @@ impl Tables for Maps {
 }
 
 fn is_prunable(entry: &FeedEntry) -> bool {
-    let FeedKind::Tombstone { reason, lifted, .. } = entry.kind else {
-        return false;
-    };
-    lifted || reason != TombstoneReason::Operator
+    match entry.kind {
+        FeedKind::Tombstone { reason, lifted, .. } => !rules::outlives_prune(reason, lifted),
+        FeedKind::Live { .. } => false,
+    }
 }
