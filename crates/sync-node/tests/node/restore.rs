@@ -442,18 +442,27 @@ fn a_dump_taken_while_others_write_has_no_cursor_ahead_of_its_rows() {
             let _ = store.apply(page(n)).await.unwrap();
         }
     });
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let (written, pages) = std::sync::mpsc::channel();
     let dumps = std::thread::scope(|scope| {
         scope.spawn(|| {
+            let written = written;
             let mut n = 3_000;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            loop {
                 let _ = block_on(store.apply(page(n))).unwrap();
                 n += 1;
+                if written.send(()).is_err() {
+                    break;
+                }
             }
         });
-        let dumps: Vec<String> = (0..5).map(|_| node.everything()).collect();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        dumps
+        let pages = pages;
+        let dump = |_| {
+            // A page that is written after the dump before, however busy the machine is.
+            pages.try_iter().for_each(drop);
+            pages.recv().unwrap();
+            node.everything()
+        };
+        (0..5).map(dump).collect::<Vec<String>>()
     });
     assert_ne!(dumps[0], dumps[4]);
     for dump in dumps {
