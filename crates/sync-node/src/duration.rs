@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// A length of time in whole seconds, written with a unit: `45s`, `30m`, `12h`, `90d`.
+/// A length of time in whole seconds, written with units: `45s`, `30m`, `12h`, `90d`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seconds(pub(crate) u64);
 
@@ -13,18 +13,10 @@ impl FromStr for Seconds {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WANTED: &str = "wanted is a whole number with a unit: 45s, 30m, 12h, 90d";
-        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-        let number: u64 = text
-            .strip_suffix(unit)
-            .and_then(|digits| digits.parse().ok())
-            .ok_or(WANTED)?;
-        UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .and_then(|(_, seconds)| number.checked_mul(*seconds))
-            .map(Self)
-            .ok_or(WANTED)
+        match humantime::parse_duration(text) {
+            Ok(duration) if duration.subsec_nanos() == 0 => Ok(Self(duration.as_secs())),
+            _ => Err("wanted are whole seconds, written with a unit: 45s, 30m, 12h, 90d"),
+        }
     }
 }
 
@@ -50,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_whole_number_with_a_unit_and_prints_as_one() {
+    fn a_duration_is_whole_seconds_with_units_and_prints_with_one_unit() {
         for (text, seconds, shown) in [
             ("0s", 0, "0s"),
             ("0d", 0, "0s"),
@@ -58,21 +50,15 @@ mod tests {
             ("60s", 60, "1m"),
             ("12h", 43_200, "12h"),
             ("90d", 7_776_000, "90d"),
+            ("1w", 604_800, "7d"),
+            ("1h 30m", 5_400, "90m"),
+            ("3000ms", 3, "3s"),
+            ("1.5d", 129_600, "36h"),
         ] {
             let read: Seconds = text.parse().unwrap();
             assert_eq!((read, read.to_string().as_str()), (Seconds(seconds), shown));
         }
-        for bad in [
-            "",
-            "d",
-            "90",
-            "+1d",
-            "-1d",
-            "1.5d",
-            "1w",
-            "1 d",
-            "999999999999999999d",
-        ] {
+        for bad in ["", "d", "90", "+1d", "-1d", "1500ms", "999999999999999999d"] {
             assert!(bad.parse::<Seconds>().is_err(), "{bad:?}");
         }
     }

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use sync_core::{Error, ErrorKind, Result};
 use sync_kit::fault::Faults;
 
@@ -245,22 +247,19 @@ fn address(text: &str) -> Result<Address> {
     Ok(Address { host, port })
 }
 
-/// Decodes `%XX`.
+/// Decodes `%XX`. The crate passes over a `%` without digits, which here is a mistake of the writer.
 fn decode(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(refused("a % in a Redis URL is followed by two digits"));
-        };
-        bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(refused("a % in a Redis URL is followed by two digits"));
     }
-    String::from_utf8(bytes).map_err(|_| refused("a Redis URL's percent-encoding is UTF-8"))
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded
+        .map(Cow::into_owned)
+        .map_err(|_| refused("a Redis URL's percent-encoding is UTF-8"))
 }
 
 fn refused(message: &'static str) -> Error {

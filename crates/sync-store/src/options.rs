@@ -68,10 +68,11 @@ impl Options {
         })
     }
 
-    /// The option `name` as a whole number with one of the units `ms`, `s` and `m`.
+    /// The option `name` as a duration: numbers, each with its unit.
     pub(crate) fn duration(&self, name: &'static str) -> Result<Option<Duration>> {
         self.read(name, |value| {
-            duration(value).ok_or_else(|| "a whole number with a unit: 500ms, 5s, 2m".to_owned())
+            humantime::parse_duration(value)
+                .map_err(|_| "a number with a unit: 500ms, 5s, 2m".to_owned())
         })
     }
 
@@ -90,17 +91,6 @@ impl Options {
                 self.backend
             ))
         })
-    }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number: u64 = digits(text.strip_suffix(unit)?)?.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
     }
 }
 
@@ -137,22 +127,18 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit_and_counts_are_positive() {
-        for (text, millis) in [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("0s", 0)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("2m", 120_000),
+            ("1m30s", 90_000),
+            ("0s", 0),
+        ] {
             let read = options(&format!("wait={text}")).unwrap();
             let duration = read.duration("wait").unwrap().unwrap();
             assert_eq!(duration.as_millis(), millis);
         }
-        for bad in [
-            "5",
-            "s",
-            "",
-            "+5s",
-            "-1s",
-            "5 s",
-            "5h",
-            "1e3s",
-            "99999999999999999999s",
-        ] {
+        for bad in ["5", "s", "", "+5s", "-1s", "1e3s", "99999999999999999999s"] {
             let read = options(&format!("wait={bad}")).unwrap();
             assert!(read.duration("wait").is_err(), "{bad:?}");
         }

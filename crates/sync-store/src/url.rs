@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use sync_core::{Error, ErrorKind, Result};
 
 /// A store's URL: `SCHEME:REST?NAME=VALUE&…`.
@@ -81,37 +82,24 @@ pub(crate) fn error(message: impl Into<String>) -> Error {
 
 /// Decodes `%XX`. What it decodes to is UTF-8 without NUL.
 pub(crate) fn decode(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = (
-            rest.next().and_then(hex_digit),
-            rest.next().and_then(hex_digit),
-        );
-        let (Some(high), Some(low)) = digits else {
-            return Err(error(
-                "a % in a store URL is followed by two hexadecimal digits; write a % as %25",
-            ));
-        };
-        bytes.push(high << 4 | low);
+    if !text.split('%').skip(1).all(begins_with_two_digits) {
+        return Err(error(
+            "a % in a store URL is followed by two hexadecimal digits; write a % as %25",
+        ));
     }
-    if bytes.contains(&0) {
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| error("a store URL's percent-encoding decodes to UTF-8"))?;
+    if decoded.contains('\0') {
         return Err(error("a store URL holds no NUL"));
     }
-    String::from_utf8(bytes).map_err(|_| error("a store URL's percent-encoding decodes to UTF-8"))
+    Ok(decoded.into_owned())
 }
 
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+/// The crate passes over a `%` without digits, which here is a mistake of the writer.
+fn begins_with_two_digits(text: &str) -> bool {
+    let digits = text.as_bytes().first_chunk::<2>();
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// RFC 3986, section 3.1.

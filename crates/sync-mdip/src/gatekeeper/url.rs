@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use percent_encoding::percent_decode_str;
 use ureq::http::Uri;
 
 /// Where a Gatekeeper is: `http://host:4224`, with a path where it is not at the root of its host.
@@ -111,17 +112,16 @@ fn basic(userinfo: &str) -> Result<String, UrlError> {
     Ok(format!("Basic {}", BASE64_STANDARD.encode(both)))
 }
 
+/// Decodes `%XX`. The crate passes over a `%` without digits, which here is a mistake of the writer.
 fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2).ok_or(UrlError::Credentials)?;
-        let mut byte = [0];
-        hex::decode_to_slice(digits, &mut byte).map_err(|_| UrlError::Credentials)?;
-        bytes.extend(byte);
-        bytes.extend_from_slice(rest.as_bytes());
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(UrlError::Credentials);
     }
-    Ok(bytes)
+    Ok(percent_decode_str(text).collect())
 }
 
 impl GatekeeperUrl {
