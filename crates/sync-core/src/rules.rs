@@ -151,9 +151,9 @@ pub fn backfill(state: &IdState<Option<SyncOrder>>, order: SyncOrder) -> Backfil
     }
 }
 
-/// A tombstone yields only to a page that may pass it, and then only above its source seq; an
-/// operator's yields to none.
-fn keeps_away(tombstone: &Tombstone, order: Option<SyncOrder>, policy: Policy) -> bool {
+/// Whether a tombstone keeps its id away from an upsert with `order`. It yields only to a page that may
+/// pass it, and then only above its source seq; an operator's yields to none.
+pub fn keeps_away(tombstone: &Tombstone, order: Option<SyncOrder>, policy: Policy) -> bool {
     let may_pass = policy.revive || tombstone.by_this_page;
     let above = tombstone.source_seq.is_none() || order > tombstone.source_seq;
     !may_pass || !above || tombstone.reason == TombstoneReason::Operator

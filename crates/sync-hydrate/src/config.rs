@@ -3,13 +3,13 @@ use std::time::Duration;
 /// How a space is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HydrateConfig {
-    /// How much is asked of the source at a time, in its units: 500.
+    /// How much is requested from the source at a time, in its units: 500.
     pub page_limit: u32,
     /// Where a space without a position begins: with a snapshot.
     pub start: Start,
-    /// Store what is private to the source too: no. A space that is shared with nobody may want it.
+    /// Store also what is private to the source: no. For spaces that are not shared with peers.
     pub include_private: bool,
-    /// Begin anew also where the source holds less than half of what it held: no.
+    /// Begin anew even if the source holds less than half of what it held: no.
     pub accept_shrunk_source: bool,
     /// How long after a position was published the ones below it may still appear: 60 s.
     pub settle: Duration,

@@ -35,8 +35,8 @@ pub enum ErrorKind {
     Store,
     /// The source failed.
     Source,
-    /// The source has another history than it had, and holds less than half of what it held.
-    /// Nothing was written. An operator decides whether that is right:
+    /// The source began another history, and holds less than half of what it held. Nothing was written.
+    /// An operator decides whether that is right:
     /// [`accept_shrunk_source`](crate::HydrateConfig::accept_shrunk_source).
     SourceShrank {
         /// Operations it held.
@@ -49,9 +49,9 @@ pub enum ErrorKind {
         /// The source the space remembers.
         stored: String,
     },
-    /// The source says that there is more, and where to ask for it answers where it was asked.
+    /// The source says that there is more, but its cursor does not advance.
     NotAdvancing,
-    /// The space's state under `key` is none that this version of the crate writes.
+    /// The space's state under `key` has a form that this version of the crate does not write.
     State {
         /// The key.
         key: String,
@@ -93,8 +93,8 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later. After an outcome that cannot be known it may too:
-    /// the next call reads from the store what became of the page.
+    /// Whether the same call may succeed later. After an unknown outcome it may as well: the next call
+    /// reads from the store whether the page was applied.
     pub fn is_retryable(&self) -> bool {
         match &self.0.source {
             Some(Cause::Store(error)) => error.retry() != Retry::Never,
@@ -146,7 +146,7 @@ impl fmt::Display for Error {
             ErrorKind::NotAdvancing => {
                 f.write_str("the source says there is more, and its cursor does not advance")
             }
-            ErrorKind::State { key } => write!(f, "state {key} is not understood"),
+            ErrorKind::State { key } => write!(f, "the value of state {key} cannot be read"),
         }
     }
 }

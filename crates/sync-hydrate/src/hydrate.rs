@@ -1,12 +1,12 @@
 //! Filling a space from a source: the snapshot, then the log.
 
+mod actions;
 mod admit;
 mod changes;
 mod cut;
+mod cycle;
 mod history;
-mod round;
 mod snapshot;
-mod weigh;
 
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,24 +15,23 @@ use futures_util::future;
 use sync_core::{Applied, ErrorKind as StoreErrorKind, Page, SyncStore};
 
 use self::changes::Poll;
-use self::round::Round;
-use crate::state::{self, Entry, Loaded, NAME, POSITION, Place, Position, WALK};
+use self::cycle::CycleDetector;
+use crate::state::{self, BACKFILL, Entry, Loaded, NAME, POSITION, Position, Resume};
 use crate::{
-    Advance, ChangesPage, Error, ErrorKind, HydrateConfig, Phase, Progress, Result, SnapshotCursor,
-    SnapshotPage, Source, SourceError, SyncOrder, Walk,
+    Advance, BackfillStep, ChangesPage, Error, ErrorKind, HydrateConfig, Phase, Progress, Result,
+    SnapshotCursor, SnapshotPage, Source, SourceError, SyncOrder,
 };
 
 /// Fills one space from one source, and keeps it current.
 ///
-/// Everything it has to remember is in the space's state and changes with the rows, so that a
-/// hydrator may be dropped, killed or cancelled at any moment and another one goes on where it
-/// was. Several may work on one space: of two pages from one place one is stored, and the other
-/// hydrator reads where that led.
+/// Everything it remembers is in the space's state and changes with the rows, so that a hydrator may
+/// be dropped, killed or cancelled at any moment, and another one resumes there. Several may work on one
+/// space: of two pages that begin at one position one is stored, and the other hydrator goes on behind it.
 ///
 /// - A new space begins with a [snapshot](crate::Start::Snapshot) or with the
 ///   [log](crate::Start::Log), and remembers its source's name. Another source is refused.
-/// - Memory holds a page of the source and the one being read ahead, whatever the log's length.
-/// - Errors leave everything in order: the same call may be made again.
+/// - Memory holds one page of the source and the next one, whatever the log's length.
+/// - After an error the same call may be made again.
 #[derive(Debug)]
 pub struct Hydrator<St, So> {
     pub(crate) store: St,
@@ -43,23 +42,23 @@ pub struct Hydrator<St, So> {
     pub(crate) loaded: Option<Loaded>,
     /// The reading of the log that is under way.
     poll: Option<Poll>,
-    /// Positions that were read since the settled tip: those that are missing may still come.
+    /// Positions above the settled tip that were read. The missing ones may still appear.
     seen: BTreeSet<SyncOrder>,
     /// What was read while the page before it was stored.
-    ahead: Option<Ahead>,
-    /// Notices a snapshot that goes round.
-    round: Round,
+    prefetched: Option<Prefetched>,
+    /// Detects a snapshot that does not end.
+    cycle: CycleDetector,
 }
 
-/// What was asked, and what came.
+/// A request that was made ahead, and its answer.
 #[derive(Debug)]
-enum Ahead {
+enum Prefetched {
     Snapshot(SnapshotCursor, SnapshotPage),
     Changes(SyncOrder, ChangesPage),
     Failed(Next, SourceError),
 }
 
-/// What is asked ahead.
+/// A request for the page after the one that is being stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Snapshot(SnapshotCursor),
@@ -77,8 +76,8 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
             loaded: None,
             poll: None,
             seen: BTreeSet::new(),
-            ahead: None,
-            round: Round::default(),
+            prefetched: None,
+            cycle: CycleDetector::default(),
         }
     }
 
@@ -106,17 +105,17 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         clock: impl Fn() -> SystemTime + Send,
         mut observe: impl FnMut(&Progress) + Send,
     ) -> Result<()> {
-        let mut walked = true;
-        while walked {
-            walked = false;
+        let mut backfilled = true;
+        while backfilled {
+            backfilled = false;
             loop {
                 let advance = self.advance(clock()).await?;
                 observe(&self.progress);
-                // Before it reads again what may be much: a process that never lives for long
-                // enough to do that gets on with its walk all the same.
+                // Backfill comes before reading again, which may be long: a process that is always
+                // killed before the end of that still gets on with backfill.
                 if matches!(advance, Advance::Again | Advance::AtTip) {
-                    while self.backfill(clock()).await? == Walk::Page {
-                        walked = true;
+                    while self.backfill(clock()).await? == BackfillStep::Page {
+                        backfilled = true;
                         observe(&self.progress);
                     }
                 }
@@ -133,17 +132,17 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     /// what is new with every call.
     pub async fn advance(&mut self, now: SystemTime) -> Result<Advance> {
         let loaded = self.load().await?;
-        match loaded.position.value.as_ref().map(|p| &p.place) {
-            Some(Place::Changes(at)) => {
+        match loaded.position.value.as_ref().map(|p| &p.resume) {
+            Some(Resume::Changes(at)) => {
                 let at = at.clone();
                 self.advance_changes(loaded, at, seconds(now)).await
             }
-            Some(Place::Snapshot { .. }) => self.advance_snapshot(loaded, seconds(now)).await,
+            Some(Resume::Snapshot { .. }) => self.advance_snapshot(loaded, seconds(now)).await,
             None => self.begin(loaded, seconds(now)).await,
         }
     }
 
-    /// The state of a space that is ours to fill.
+    /// The state of the space, if this source may fill it.
     pub(crate) async fn load(&mut self) -> Result<Loaded> {
         let loaded = if let Some(loaded) = self.loaded.take() {
             loaded
@@ -161,16 +160,16 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         }
     }
 
-    /// Forgets what was read: it may be of a history that is over.
+    /// Forgets what was read, which may be of a history that is over.
     fn forget(&mut self) {
         self.poll = None;
         self.seen.clear();
-        self.ahead = None;
-        self.round = Round::default();
+        self.prefetched = None;
+        self.cycle = CycleDetector::default();
     }
 
-    /// A page that is stored only where the state still is `loaded`, and leaves it at `position`.
-    /// With `reset` nothing of what was before stays.
+    /// A page that is stored only if the state still is `loaded`, and that sets `position`. With `reset`
+    /// it also empties the space.
     fn page(&self, loaded: &Loaded, position: &Entry<Position>, reset: bool) -> Result<Page> {
         let mut page = Self::fenced(loaded)?.replacing().reviving();
         page.reset = reset;
@@ -185,15 +184,15 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         }
     }
 
-    /// A page that is stored only where the state still is `loaded`.
+    /// A page that is stored only if the state still is `loaded`.
     pub(crate) fn fenced(loaded: &Loaded) -> Result<Page> {
         Ok(Page::new()
             .expect(state::key(NAME)?, loaded.name.clone())
             .expect(state::key(POSITION)?, loaded.position.raw.clone())
-            .expect(state::key(WALK)?, loaded.walk.raw.clone()))
+            .expect(state::key(BACKFILL)?, loaded.backfill.raw.clone()))
     }
 
-    /// Applies a page, while the next one is read. `None` where another hydrator was ahead.
+    /// Applies a page, while the next one is read. `None` where another hydrator stored it first.
     pub(crate) async fn apply(
         &mut self,
         page: Page,
@@ -203,33 +202,33 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
             let began = Instant::now();
             (self.store.apply(page).await, began.elapsed())
         };
-        let ahead = async {
+        let prefetched = async {
             let limit = self.config.page_limit;
             let next = next?;
             let page = match &next {
                 Next::Snapshot(cursor) => {
                     let page = self.source.snapshot(Some(cursor), limit).await;
-                    page.map(|page| Ahead::Snapshot(cursor.clone(), page))
+                    page.map(|page| Prefetched::Snapshot(cursor.clone(), page))
                 }
                 Next::Changes(after) => {
                     let page = self.source.changes(*after, limit).await;
-                    page.map(|page| Ahead::Changes(*after, page))
+                    page.map(|page| Prefetched::Changes(*after, page))
                 }
             };
-            // An error waits for its turn: the page before it is stored all the same.
-            Some(page.unwrap_or_else(|error| Ahead::Failed(next, error)))
+            // The page before is stored even if this request fails; the error is told afterwards.
+            Some(page.unwrap_or_else(|error| Prefetched::Failed(next, error)))
         };
-        let ((outcome, took), ahead) = future::join(store, ahead).await;
+        let ((outcome, took), prefetched) = future::join(store, prefetched).await;
         self.progress.stored += took;
         match outcome {
             Ok(applied) => {
                 self.progress.totals += applied.totals();
-                self.ahead = ahead;
+                self.prefetched = prefetched;
                 Ok(Some(applied))
             }
             Err(error) if matches!(error.kind(), StoreErrorKind::Conflict(_)) => {
                 self.progress.conflicts += 1;
-                tracing::debug!(space = %self.store.space(), "another hydrator was ahead");
+                tracing::debug!(space = %self.store.space(), "another hydrator stored the page first");
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -237,9 +236,9 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     }
 
     async fn snapshot_page(&mut self, after: Option<&SnapshotCursor>) -> Result<SnapshotPage> {
-        let page = match self.ahead.take() {
-            Some(Ahead::Snapshot(asked, page)) if Some(&asked) == after => page,
-            Some(Ahead::Failed(Next::Snapshot(asked), error)) if Some(&asked) == after => {
+        let page = match self.prefetched.take() {
+            Some(Prefetched::Snapshot(asked, page)) if Some(&asked) == after => page,
+            Some(Prefetched::Failed(Next::Snapshot(asked), error)) if Some(&asked) == after => {
                 return Err(error.into());
             }
             _ => self.source.snapshot(after, self.config.page_limit).await?,
@@ -251,13 +250,13 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     }
 
     pub(crate) async fn log_page(&mut self, after: SyncOrder, limit: u32) -> Result<ChangesPage> {
-        let page = match self.ahead.take() {
-            Some(Ahead::Changes(asked, page))
+        let page = match self.prefetched.take() {
+            Some(Prefetched::Changes(asked, page))
                 if asked == after && limit == self.config.page_limit =>
             {
                 page
             }
-            Some(Ahead::Failed(Next::Changes(asked), error))
+            Some(Prefetched::Failed(Next::Changes(asked), error))
                 if asked == after && limit == self.config.page_limit =>
             {
                 return Err(error.into());
@@ -273,7 +272,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         Ok(page)
     }
 
-    /// Says where the hydrator is.
+    /// Notes where the hydrator is, for [`progress`](Self::progress).
     pub(crate) fn at(&mut self, phase: Phase, cursor: Option<SyncOrder>, checkpoint: SyncOrder) {
         self.progress.phase = phase;
         self.progress.cursor = cursor;
@@ -281,7 +280,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     }
 }
 
-/// Seconds since 1970. What is before counts as 1970.
+/// Seconds since 1970. An earlier time counts as 0.
 pub(crate) fn seconds(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

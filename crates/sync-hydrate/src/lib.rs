@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod backfill;
 mod config;
 mod error;
 mod hydrate;
@@ -8,13 +9,12 @@ mod progress;
 mod source;
 mod state;
 mod status;
-mod walk;
 
 pub use config::{HydrateConfig, Start};
 pub use error::{Error, ErrorKind, Result};
 pub use hydrate::Hydrator;
 pub use invalid::{INVALID_RECORDS_KEPT, StoredInvalid, invalid_records};
-pub use progress::{Advance, Phase, Progress, Walk};
+pub use progress::{Advance, BackfillStep, Phase, Progress};
 pub use source::{
     Change, ChangesPage, InvalidRecord, SnapshotCursor, SnapshotPage, Source, SourceEpoch,
     SourceError, SourceErrorKind, SourceOperation, Spent, Visibility,

@@ -23,17 +23,17 @@ pub struct Progress {
     pub totals: Totals,
     /// Operations that were left out because they are private to the source.
     pub private: u64,
-    /// Operations that were left out because nothing shows that they are not private.
+    /// Operations that were left out because nothing shows that they are public.
     pub unshown: u64,
     /// Invalid records, by reason.
     pub invalid: BTreeMap<Cow<'static, str>, u64>,
-    /// Pages that another hydrator was ahead of. Nothing of them was stored.
+    /// Pages that were not stored because another hydrator had stored them first.
     pub conflicts: u64,
     /// How often the source had begun a new history, and the space with it.
     pub resets: u64,
-    /// Rows that the last walk of the log left without order; known when one has ended.
+    /// Rows that the last run of backfill left without order; known when one has ended.
     pub unordered: Option<u64>,
-    /// Where the source's time went.
+    /// What the source spent its time on.
     pub spent: Spent,
     /// Time until the store had answered each page. What the source does meanwhile on the thread
     /// of the caller is in it.
@@ -66,7 +66,7 @@ pub enum Phase {
 pub enum Advance {
     /// A page of the snapshot. There is more to do.
     Snapshot,
-    /// A page of changes, or a page that another hydrator was ahead of. There is more to do.
+    /// A page of changes, or a page that another hydrator had stored first. There is more to do.
     Changes,
     /// The source has nothing more; what it published too recently to be settled is read again,
     /// page by page. There is more to do, and [backfill](crate::Hydrator::backfill) may do its part
@@ -78,7 +78,7 @@ pub enum Advance {
 
 /// What one step of backfill was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Walk {
+pub enum BackfillStep {
     /// A page. There is more to do.
     Page,
     /// Nothing is left to do now.

@@ -11,11 +11,11 @@ pub use self::error::{SourceError, SourceErrorKind};
 
 /// An upstream index: it exports what it holds, and a log of what it accepted and removed.
 ///
-/// The answers are read already: records parsed, their content verified, each on its own, so that
-/// one bad record is one [`InvalidRecord`] and never the end of its page.
+/// The implementation parses and verifies each record on its own, so that one bad record is one
+/// [`InvalidRecord`] and the rest of its page is kept.
 pub trait Source: Send + Sync {
-    /// What a space remembers the source by. It has no secret in it, and does not change with
-    /// the way the source is reached.
+    /// The name by which a space remembers the source. It holds no secret, and does not depend on how
+    /// the source is reached.
     fn name(&self) -> &str;
 
     /// One page of what the source holds, after `after` or from the beginning.
@@ -30,8 +30,8 @@ pub trait Source: Send + Sync {
 
     /// One page of the log, after position `after`; position 0 is the beginning.
     ///
-    /// - At most `limit` rows of the log, in their order. Rows that concern no operation are
-    ///   passed over, so that a page may be empty and yet [move on](ChangesPage::next).
+    /// - At most `limit` rows of the log, in their order. Rows that concern no operation are left out,
+    ///   so an empty page may still [advance](ChangesPage::next).
     fn changes(
         &self,
         after: SyncOrder,
@@ -39,15 +39,14 @@ pub trait Source: Send + Sync {
     ) -> impl Future<Output = Result<ChangesPage, SourceError>> + Send;
 }
 
-/// The source's name for one history of its log. Another one means that positions of before say
-/// nothing any more.
+/// The source's name for one history of its log. After it changes, earlier positions mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SourceEpoch(String);
 
-/// Where a snapshot goes on.
+/// Where the next page of a snapshot begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotCursor {
-    /// What the last page answered; only the source knows what it means.
+    /// [`SnapshotPage::next`] of the page before; its meaning is the source's own.
     pub cursor: String,
     /// The position of the log at which the snapshot began.
     pub checkpoint: SyncOrder,
@@ -117,11 +116,11 @@ pub struct SourceOperation {
 /// Who may have an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Visibility {
-    /// Everybody.
+    /// Everyone.
     Public,
     /// The source alone.
     Private,
-    /// Whoever has the operation that made the object; the page does not show it.
+    /// Those who have the operation that created the object, which the page does not show.
     AsItsObject,
 }
 
@@ -140,7 +139,7 @@ pub struct InvalidRecord {
     pub sha256: [u8; 32],
 }
 
-/// Where the time of a page went. Parts that ran side by side are counted each.
+/// The time that a page took. Parts that ran in parallel are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Waiting for the source, and reading its answer.

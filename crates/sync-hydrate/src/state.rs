@@ -1,4 +1,4 @@
-//! What hydration keeps in a space's state: the keys, and what stands under them.
+//! What hydration keeps in a space's state: the keys and their values.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use crate::{Error, Result};
 pub(crate) const NAME: &str = "source.name";
 /// A [`Position`].
 pub(crate) const POSITION: &str = "source.position";
-/// A [`WalkState`].
-pub(crate) const WALK: &str = "source.walk";
+/// A [`BackfillState`].
+pub(crate) const BACKFILL: &str = "source.walk";
 /// An [`InvalidCounts`](crate::invalid::InvalidCounts).
 pub(crate) const INVALID: &str = "source.invalid";
 
@@ -24,13 +24,13 @@ pub(crate) struct Position {
     pub(crate) held: u64,
     /// Where to go on.
     #[serde(flatten)]
-    pub(crate) place: Place,
+    pub(crate) resume: Resume,
 }
 
 /// Where hydration goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Place {
+pub(crate) enum Resume {
     /// In a snapshot.
     Snapshot {
         /// The source's cursor.
@@ -50,13 +50,13 @@ pub(crate) struct Changes {
     /// The last row that was read, which has to be there again: otherwise the log was rewound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) anchor: Option<Anchor>,
-    /// A tip so old that no position up to it appears any more.
+    /// A tip so old that no further position below it appears.
     pub(crate) settled: u64,
     /// A newer tip, which becomes the settled one.
     pub(crate) tip: Mark,
 }
 
-/// A row of the log, to be recognised by.
+/// A row by which the log is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Anchor {
     /// Its position.
@@ -77,10 +77,11 @@ pub(crate) struct Mark {
 /// How far backfill has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum WalkState {
-    /// In a walk.
-    Walking(Walking),
-    /// A walk has ended.
+pub(crate) enum BackfillState {
+    /// A run is under way.
+    #[serde(rename = "walking")]
+    Running(BackfillRun),
+    /// A run has ended.
     Done {
         /// When, in seconds since 1970.
         at: u64,
@@ -89,24 +90,25 @@ pub(crate) enum WalkState {
     },
 }
 
-/// A walk of the log.
+/// One run of backfill, which reads the log twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Walking {
+pub(crate) struct BackfillRun {
     /// What is being done.
     pub(crate) pass: Pass,
     /// The position up to which the pass has come.
     pub(crate) cursor: u64,
-    /// The position at which both passes end.
+    /// The position at which both readings of the log end.
     pub(crate) end: u64,
     /// Operations with a removal, as far as collected.
     pub(crate) removed: u64,
-    /// Pages of changes that left orders to the end of the walk.
+    /// Pages of changes that left orders to the end of the run.
     pub(crate) deferred: u64,
-    /// Spreads what is collected over its state keys, so that nobody can aim at one of them.
+    /// Spreads what is collected over its state keys. It is random, so that a peer cannot choose ids
+    /// that share one key.
     pub(crate) salt: String,
 }
 
-/// A part of a walk.
+/// A part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Pass {
@@ -118,12 +120,12 @@ pub(crate) enum Pass {
     Settle,
 }
 
-/// A value of the state, as it stands and as it reads.
+/// A value of the state, as bytes and decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<T> {
-    /// The bytes: what a page expects to find.
+    /// The bytes, which a page names in its precondition.
     pub(crate) raw: Option<Bytes>,
-    /// The meaning.
+    /// The decoded value.
     pub(crate) value: Option<T>,
 }
 
@@ -132,25 +134,25 @@ pub(crate) struct Entry<T> {
 pub(crate) struct Loaded {
     pub(crate) name: Option<Bytes>,
     pub(crate) position: Entry<Position>,
-    pub(crate) walk: Entry<WalkState>,
+    pub(crate) backfill: Entry<BackfillState>,
 }
 
 impl Loaded {
     pub(crate) async fn read(store: &impl SyncState) -> Result<Self> {
-        let keys = [key(NAME)?, key(POSITION)?, key(WALK)?];
+        let keys = [key(NAME)?, key(POSITION)?, key(BACKFILL)?];
         let mut values = store.load_many(&keys).await?.into_iter();
         let mut next = || values.next().flatten();
         Ok(Self {
             name: next(),
             position: Entry::decode(POSITION, next())?,
-            walk: Entry::decode(WALK, next())?,
+            backfill: Entry::decode(BACKFILL, next())?,
         })
     }
 
-    /// The walk that is under way.
-    pub(crate) fn walking(&self) -> Option<&Walking> {
-        match &self.walk.value {
-            Some(WalkState::Walking(walking)) => Some(walking),
+    /// The run of backfill that is under way.
+    pub(crate) fn running(&self) -> Option<&BackfillRun> {
+        match &self.backfill.value {
+            Some(BackfillState::Running(run)) => Some(run),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use sync_core::{SyncOrder, SyncStore};
 
-use crate::state::{self, Loaded, Pass, Place, WalkState};
+use crate::state::{self, BackfillState, Loaded, Pass, Resume};
 use crate::{Phase, Result, SourceEpoch, invalid};
 
 /// What a space remembers of its source.
@@ -13,14 +13,14 @@ pub struct Status {
     pub name: String,
     /// The history of the source that the space follows.
     pub epoch: SourceEpoch,
-    /// What is being done. `Current` says that nothing is left of what was known at the last page.
+    /// What is being done. `Current` says that everything known at the last page is done.
     pub phase: Phase,
     /// The position of the log up to which changes were read; none in a snapshot.
     pub cursor: Option<SyncOrder>,
-    /// The position at which the snapshot began, or at which the walk of the log ends.
+    /// The position at which the snapshot began, or at which the run of backfill ends.
     pub checkpoint: Option<SyncOrder>,
-    /// The position that the walk of the log has reached, where one is under way.
-    pub walked: Option<SyncOrder>,
+    /// The position that backfill has reached in the log, where a run is under way.
+    pub backfilled: Option<SyncOrder>,
     /// Operations the source held.
     pub held: u64,
     /// Rows without order.
@@ -33,22 +33,22 @@ impl Status {
     /// Reads it; `None` where the space was never filled from a source.
     pub async fn load(store: &impl SyncStore) -> Result<Option<Self>> {
         let loaded = Loaded::read(store).await?;
-        let walking = loaded.walking().cloned();
+        let run = loaded.running().cloned();
         let Some(position) = loaded.position.value else {
             return Ok(None);
         };
         let stats = store.stats().await?;
-        let (mut phase, cursor, mut checkpoint) = match &position.place {
-            Place::Snapshot { checkpoint, .. } => (Phase::Snapshot, None, Some(*checkpoint)),
-            Place::Changes(at) => (Phase::Current, Some(at.cursor), None),
+        let (mut phase, cursor, mut checkpoint) = match &position.resume {
+            Resume::Snapshot { checkpoint, .. } => (Phase::Snapshot, None, Some(*checkpoint)),
+            Resume::Changes(at) => (Phase::Current, Some(at.cursor), None),
         };
-        if let Some(walking) = &walking {
-            phase = match walking.pass {
+        if let Some(run) = &run {
+            phase = match run.pass {
                 Pass::Collect => Phase::Collect,
                 Pass::Order => Phase::Order,
                 Pass::Settle => Phase::Settle,
             };
-            checkpoint = Some(walking.end);
+            checkpoint = Some(run.end);
         }
         let counts = invalid::counts(store).await?.value.unwrap_or_default();
         let name = loaded.name.unwrap_or_default();
@@ -58,9 +58,7 @@ impl Status {
             phase,
             cursor: cursor.map(state::order).transpose()?,
             checkpoint: checkpoint.map(state::order).transpose()?,
-            walked: walking
-                .map(|walking| state::order(walking.cursor))
-                .transpose()?,
+            backfilled: run.map(|run| state::order(run.cursor)).transpose()?,
             held: position.held,
             unordered: stats.total.saturating_sub(stats.ordered),
             invalid: counts.reasons,
@@ -69,12 +67,12 @@ impl Status {
 }
 
 /// Whether rows that came with a snapshot still wait for their order. Until then tombstones must
-/// not be pruned: the walk needs them to know what was removed since.
+/// not be pruned: backfill learns from them what was removed since.
 pub async fn backfill_is_pending(store: &impl SyncStore) -> Result<bool> {
     let loaded = Loaded::read(store).await?;
     let in_snapshot = matches!(
-        loaded.position.value.map(|position| position.place),
-        Some(Place::Snapshot { .. })
+        loaded.position.value.map(|position| position.resume),
+        Some(Resume::Snapshot { .. })
     );
-    Ok(in_snapshot || matches!(loaded.walk.value, Some(WalkState::Walking(_))))
+    Ok(in_snapshot || matches!(loaded.backfill.value, Some(BackfillState::Running(_))))
 }

@@ -164,7 +164,7 @@ fn left(status: Option<&Status>, counters: Stats) -> Left {
         stage,
         at: status.cursor.map_or(counters.total, SyncOrder::value),
         pass,
-        walked: status.walked.map_or(0, SyncOrder::value),
+        walked: status.backfilled.map_or(0, SyncOrder::value),
     }
 }
 

@@ -15,7 +15,7 @@ use sync_core::{
     Backend, FeedCursor, FeedKind, Limit, Object, OpId, Operation, Payloads, SpaceName, Stats,
     SyncOrder, SyncStore, TimeRange, TombstoneReason,
 };
-use sync_hydrate::{Advance, HydrateConfig, Hydrator, Progress, Start, Walk};
+use sync_hydrate::{Advance, BackfillStep, HydrateConfig, Hydrator, Progress, Start};
 use sync_mdip::gatekeeper::{GatekeeperConfig, GatekeeperSource};
 use sync_mdip_simulator::Gatekeeper;
 use sync_memory::{MemoryBackend, MemoryConfig, MemoryStore};
@@ -138,7 +138,7 @@ fn snapshot_changes_and_backfill_end_as_the_log_at_every_page_limit() {
         assert_eq!((last.ordered, last.tombstones), (0, 0));
         while block_on(hydrator.advance(SystemTime::now())).unwrap() != Advance::AtTip {}
         let before = stats(&hydrator);
-        while block_on(hydrator.backfill(SystemTime::now())).unwrap() == Walk::Page {}
+        while block_on(hydrator.backfill(SystemTime::now())).unwrap() == BackfillStep::Page {}
         let after = stats(&hydrator);
         assert_eq!(
             after.head.value() - before.head.value(),

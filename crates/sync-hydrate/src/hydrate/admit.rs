@@ -8,11 +8,11 @@ use super::Hydrator;
 use crate::{Result, Source, SourceOperation, Visibility};
 
 impl<St: SyncStore, So: Source> Hydrator<St, So> {
-    /// Those of `operations` that the space takes. What follows its object is taken where the
-    /// space holds an operation on it, or takes one from the same page before it. With `reset` the
-    /// space holds nothing by then.
+    /// Those of `operations` that the space takes. An operation whose visibility is that of its object is
+    /// taken if the space holds an operation on the object, or takes an earlier one from the same page.
+    /// With `reset` the space holds nothing by then.
     ///
-    /// What is left out is counted where it is from above `cursor`: the rest was counted before.
+    /// Operations above `cursor` that are left out are counted; those below it were counted before.
     pub(super) async fn admit(
         &mut self,
         operations: Vec<SourceOperation>,

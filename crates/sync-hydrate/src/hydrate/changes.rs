@@ -4,21 +4,21 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use sync_core::{Delete, Known, OpId, Page, SyncOrder, SyncStore, TombstoneReason};
 
+use super::actions::Actions;
 use super::cut::{self, Removed, Segment};
-use super::weigh::Work;
 use super::{Hydrator, Next};
-use crate::state::{self, Anchor, Changes, Entry, Loaded, Mark, POSITION, Place, Position};
-use crate::state::{WALK, WalkState, Walking};
+use crate::state::{self, Anchor, Changes, Entry, Loaded, Mark, POSITION, Position, Resume};
+use crate::state::{BACKFILL, BackfillRun, BackfillState};
 use crate::{
     Advance, Change, ChangesPage, InvalidRecord, Phase, Result, Source, SourceOperation, invalid,
 };
 
-/// How many positions above the settled tip are remembered; where there are more, some rows are
-/// stored again, which changes nothing.
+/// How many positions above the settled tip are remembered. If there are more, some rows are stored
+/// again, which changes nothing.
 const SEEN: usize = 100_000;
 
-/// One reading of the log: from the cursor to the tip, and then what was published too recently for
-/// its order to be settled.
+/// One reading of the log: from the cursor to the tip, then again the rows that were published too
+/// recently for all positions below them to be there.
 #[derive(Debug)]
 pub(super) struct Poll {
     /// When it began.
@@ -27,27 +27,27 @@ pub(super) struct Poll {
     tip: Option<SyncOrder>,
     /// After which position the next page is.
     after: SyncOrder,
-    /// The row that the first page has to show.
+    /// The row that the first page has to hold.
     anchor: Option<Anchor>,
     /// What is read again, once the tip is reached.
     stage: Stage,
     /// The cursor when it began: up to there rows are read again.
     until: SyncOrder,
-    /// A row below the cursor appeared. What comes after it is stored again, because it may have
-    /// been stored on what the row would have changed.
+    /// A row below the cursor appeared. The rows after it are stored again, because the store may have
+    /// treated them otherwise without it.
     again: bool,
 }
 
-/// A part of a reading. What is new comes first, so that a process that never lives for long gets
-/// on all the same.
+/// A part of a reading. New rows come first, so that a process that is always killed soon still gets
+/// on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// What is new.
+    /// New rows.
     Forward {
-        /// After which position rows are then read again, where some are.
+        /// After which position rows are then read again, if any are.
         then: Option<SyncOrder>,
     },
-    /// What was read before.
+    /// Rows that were read before.
     Again,
 }
 
@@ -126,7 +126,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         while first || !rows.is_empty() {
             first = false;
             let read: Vec<SyncOrder> = rows.iter().filter_map(Change::seq).collect();
-            let segment = cut::next(&mut rows, loaded.walking().is_some());
+            let segment = cut::next(&mut rows, loaded.running().is_some());
             let is_last = rows.is_empty();
             let mut after = at.clone();
             let reached = if is_last { Some(end) } else { segment.last };
@@ -140,7 +140,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
                 Position {
                     epoch: page.epoch.as_str().to_owned(),
                     held: held_after(&loaded, reset, &at, &segment),
-                    place: Place::Changes(after.clone()),
+                    resume: Resume::Changes(after.clone()),
                 },
             )?;
             let next = (is_last && !ends).then_some(Next::Changes(end));
@@ -161,7 +161,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         self.forget_seen(state::order(at.settled)?);
         let cursor = state::order(at.cursor)?;
         self.at(Phase::Changes, Some(cursor), page.checkpoint);
-        let is_walking = loaded.walking().is_some();
+        let is_backfilling = loaded.running().is_some();
         self.loaded = Some(loaded);
         if !is_last_page {
             match poll.stage.follows().filter(|_| ends) {
@@ -181,14 +181,14 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         if page.more && end >= cursor {
             return Ok(Advance::Changes);
         }
-        if !is_walking {
+        if !is_backfilling {
             self.progress.phase = Phase::Current;
         }
         Ok(Advance::AtTip)
     }
 
-    /// The rows of a page that have to be stored: those that were not read before, and what comes
-    /// after one below the cursor that was not.
+    /// The rows of a page that have to be stored: those that were not read before, and all that come
+    /// after such a row below the cursor.
     async fn new_rows(
         &mut self,
         page: Vec<Change>,
@@ -197,7 +197,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         end: SyncOrder,
     ) -> Result<VecDeque<Change>> {
         let reads_again = poll.stage == Stage::Again;
-        // Everything up to the settled tip was read when nothing could come in between any more.
+        // No row appears at or below the settled tip any more.
         let is_open = |seq: SyncOrder| seq.value() > at.settled && seq.value() <= at.cursor;
         let unseen = page.iter().filter(|row| {
             let seq = row.seq();
@@ -234,10 +234,10 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         Ok(rows)
     }
 
-    /// Stores a part of a page of the log. `None` where another hydrator was ahead.
+    /// Stores a part of a page of the log. `None` where another hydrator stored it first.
     #[expect(
         clippy::too_many_arguments,
-        reason = "what a part is, and where it leads"
+        reason = "a part of a page, and the position after it"
     )]
     async fn store_segment(
         &mut self,
@@ -255,39 +255,39 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         page = self.keep_invalid(page, &invalid, now).await?;
         let cursor = state::order(at.cursor)?;
         let added = self.admit(segment.added, Some(cursor), reset).await?;
-        let mut walk = loaded.walk.clone();
-        if reset || walk.raw.is_none() && loaded.position.raw.is_none() {
-            walk = Entry::of(
-                WALK,
-                WalkState::Done {
+        let mut backfill = loaded.backfill.clone();
+        if reset || backfill.raw.is_none() && loaded.position.raw.is_none() {
+            backfill = Entry::of(
+                BACKFILL,
+                BackfillState::Done {
                     at: now,
                     unordered: 0,
                 },
             )?;
         }
-        let walking = loaded.walking().filter(|_| !reset);
-        let work = Work {
+        let run = loaded.running().filter(|_| !reset);
+        let actions = Actions {
             removed: segment.removed,
             added,
             cursor,
         };
-        let (mut page, deferred) = self.weigh(page, work, walking).await?;
-        if let (Some(walking), true) = (walking, deferred) {
-            let walking = Walking {
-                deferred: walking.deferred + 1,
-                ..walking.clone()
+        let (mut page, deferred) = self.put_actions(page, actions, run).await?;
+        if let (Some(run), true) = (run, deferred) {
+            let run = BackfillRun {
+                deferred: run.deferred + 1,
+                ..run.clone()
             };
-            walk = Entry::of(WALK, WalkState::Walking(walking))?;
+            backfill = Entry::of(BACKFILL, BackfillState::Running(run))?;
         }
-        if let Some(raw) = &walk.raw
-            && (reset || loaded.walk.raw.as_ref() != Some(raw))
+        if let Some(raw) = &backfill.raw
+            && (reset || loaded.backfill.raw.as_ref() != Some(raw))
         {
-            page = page.set(state::key(WALK)?, raw.clone());
+            page = page.set(state::key(BACKFILL)?, raw.clone());
         }
         let stored = Loaded {
             name: Some(self.source.name().to_owned().into()),
             position,
-            walk,
+            backfill,
         };
         let is_empty = page.operations() == 0 && page.state.is_empty() && !page.reset;
         if is_empty && next.is_none() {
@@ -320,7 +320,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         at: &Changes,
         poll: &Poll,
     ) -> Result<Vec<InvalidRecord>> {
-        // One without position may be from before wherever the page begins before the cursor.
+        // If the page begins below the cursor, a record without position may be an old one.
         let is_old = |record: &InvalidRecord| match record.seq {
             Some(seq) => seq.value() <= at.cursor,
             None => poll.after.value() < at.cursor,
@@ -383,7 +383,7 @@ impl Poll {
 }
 
 impl Stage {
-    /// After which position the part behind this one begins, where there is one.
+    /// After which position the next part begins, if there is one.
     fn follows(self) -> Option<SyncOrder> {
         match self {
             Self::Forward { then } => then,
@@ -393,7 +393,7 @@ impl Stage {
 }
 
 impl Changes {
-    /// Makes the last row of a part the one to recognise the log by.
+    /// Makes the last row of a part the one by which the log is recognised.
     fn move_anchor(&mut self, segment: &Segment) {
         let added = segment.added.iter().filter_map(Anchor::of_added);
         let removed = segment
@@ -409,8 +409,8 @@ impl Changes {
             .max_by_key(|anchor| anchor.seq);
     }
 
-    /// At the end of a reading: where it began after the newer tip had settled, everything up to
-    /// that has been read since.
+    /// Ends a reading. If it began after the newer tip had settled, every row up to that tip has been
+    /// read.
     fn settle(&mut self, poll: &Poll, tip: SyncOrder, settle: u64) {
         let is_settled = poll.began >= self.tip.at.saturating_add(settle);
         if is_settled && (self.tip.seq != self.settled || tip.value() != self.tip.seq) {
@@ -453,7 +453,7 @@ fn id_of(row: &Change) -> Option<OpId> {
     }
 }
 
-/// Whether what stands under a row's id is what the row, or a higher one, made of it.
+/// Whether the state of a row's id is what this row, or a higher one, made it.
 fn is_stored(row: &Change, seq: SyncOrder, known: Option<&Known>) -> bool {
     match known {
         Some(Known::Live { sync_order, .. }) => match (row, sync_order) {
@@ -468,14 +468,14 @@ fn is_stored(row: &Change, seq: SyncOrder, known: Option<&Known>) -> bool {
     }
 }
 
-/// Whether the page is of a log that begins anew, or ends before the cursor.
+/// Whether the page is of a log that began anew, or that ends before the cursor.
 fn is_other_history(loaded: &Loaded, at: &Changes, page: &ChangesPage) -> bool {
     let position = loaded.position.value.as_ref();
     position.is_some_and(|position| position.epoch != page.epoch.as_str())
         || page.checkpoint.value() < at.cursor
 }
 
-/// Whether the rows show the one that has to be there.
+/// Whether the rows hold the one by which the log is recognised.
 fn shows(anchor: Option<&Anchor>, rows: &[Change]) -> bool {
     anchor.is_none_or(|anchor| rows.iter().filter_map(Anchor::of).any(|row| row == *anchor))
 }

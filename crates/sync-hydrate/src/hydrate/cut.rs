@@ -10,8 +10,8 @@ use crate::{Change, InvalidRecord, SourceOperation, Visibility};
 pub(super) const BYTES: usize = 16 << 20;
 /// Rows of one store page.
 pub(super) const ROWS: usize = 20_000;
-/// Rows of one store page while a walk is under way, when each may change a state key.
-const ROWS_WALKING: usize = 400;
+/// Rows of one store page while backfill runs, when each may change a state key.
+const ROWS_BESIDE_BACKFILL: usize = 400;
 
 /// Rows of the log that one store page can hold.
 #[derive(Debug, Default)]
@@ -31,13 +31,16 @@ pub(super) struct Removed {
     pub(super) object: Object,
 }
 
-/// Takes rows from the front, as many as have in one store page the effect that they have one
-/// after another.
+/// Takes rows from the front, as many as have the same effect in one store page as one after another.
 ///
-/// A page deletes before it inserts. So it ends before a row that removes what an earlier row of
-/// it added, and before one whose admission depends on what an earlier row of it removed.
-pub(super) fn next(rows: &mut VecDeque<Change>, walking: bool) -> Segment {
-    let most = if walking { ROWS_WALKING } else { ROWS };
+/// A page deletes before it inserts. So it ends before a row that removes what an earlier row of the
+/// page added, and before a row whose admission depends on what an earlier row of the page removed.
+pub(super) fn next(rows: &mut VecDeque<Change>, beside_backfill: bool) -> Segment {
+    let most = if beside_backfill {
+        ROWS_BESIDE_BACKFILL
+    } else {
+        ROWS
+    };
     let mut segment = Segment::default();
     let (mut added, mut removed) = (HashSet::new(), HashSet::new());
     let (mut count, mut bytes) = (0, 0);

@@ -3,8 +3,8 @@
 use sync_core::{SyncOrder, SyncStore};
 
 use super::Hydrator;
-use super::round::Round;
-use crate::state::{Loaded, Place};
+use super::cycle::CycleDetector;
+use crate::state::{Loaded, Resume};
 use crate::{
     Advance, Change, ChangesPage, Error, ErrorKind, Result, SnapshotPage, Source, SourceEpoch,
     SourceError, SourceErrorKind, Start,
@@ -20,8 +20,8 @@ enum First {
 }
 
 impl<St: SyncStore, So: Source> Hydrator<St, So> {
-    /// Begins anew, where the source holds at least half of what it held. Otherwise nothing is
-    /// touched: one request to an unprotected upstream must not empty the network.
+    /// Begins anew, where the source holds at least half of what it held. Otherwise it writes nothing:
+    /// one request to an unprotected upstream must not empty the network.
     pub(crate) async fn other_history(&mut self, loaded: Loaded, now: u64) -> Result<Advance> {
         let held = match &loaded.position.value {
             Some(position) if !self.config.accept_shrunk_source => position.held,
@@ -77,7 +77,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         let size = |page: &SnapshotPage| (page.operations.len() + page.invalid.len()) as u64;
         let mut holds = size(&first);
         let mut next = first.next.clone();
-        let mut round = Round::default();
+        let mut cycle = CycleDetector::default();
         while let Some(cursor) = next
             && holds.saturating_mul(2) < held
         {
@@ -89,7 +89,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
             if page.epoch != first.epoch {
                 return Ok(None);
             }
-            if page.next.as_ref() == Some(&after.cursor) || round.comes_again(&after.cursor) {
+            if page.next.as_ref() == Some(&after.cursor) || cycle.repeats(&after.cursor) {
                 return Err(Error::new(ErrorKind::NotAdvancing));
             }
             holds += size(&page);
@@ -120,11 +120,11 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     }
 }
 
-/// Whether a snapshot would begin where the last one did, and no row of the log was found since:
-/// what makes the log another one would do so again.
+/// Whether a snapshot would begin where the last one did, and no row of the log was read since. Beginning
+/// anew would then end at the same mismatch between snapshot and log.
 fn is_where_it_began(loaded: &Loaded, page: &SnapshotPage) -> bool {
     loaded.position.value.as_ref().is_some_and(|position| {
-        let Place::Changes(at) = &position.place else {
+        let Resume::Changes(at) = &position.resume else {
             return false;
         };
         position.epoch == page.epoch.as_str()

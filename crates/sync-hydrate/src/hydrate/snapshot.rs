@@ -3,9 +3,9 @@
 use sync_core::{Operation, SyncOrder, SyncStore};
 
 use super::{Hydrator, Next, cut};
-use crate::state::{self, Changes, Entry, Loaded, Mark, Pass, Place, Position, WALK};
-use crate::state::{POSITION, WalkState, Walking};
-use crate::walk::buckets;
+use crate::backfill::buckets;
+use crate::state::{self, BACKFILL, Changes, Entry, Loaded, Mark, Pass, Position, Resume};
+use crate::state::{BackfillRun, BackfillState, POSITION};
 use crate::{
     Advance, Error, ErrorKind, Phase, Result, SnapshotCursor, SnapshotPage, Source, Start,
 };
@@ -34,7 +34,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     pub(super) async fn advance_snapshot(&mut self, loaded: Loaded, now: u64) -> Result<Advance> {
         let Some(Position {
             epoch,
-            place: Place::Snapshot { cursor, checkpoint },
+            resume: Resume::Snapshot { cursor, checkpoint },
             ..
         }) = loaded.position.value.clone()
         else {
@@ -63,39 +63,39 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
     ) -> Result<Advance> {
         let came_from = after.as_ref().map(|after| &after.cursor);
         if let Some(next) = &page.next
-            && (Some(next) == came_from || self.round.comes_again(next))
+            && (Some(next) == came_from || self.cycle.repeats(next))
         {
             return Err(Error::new(ErrorKind::NotAdvancing));
         }
-        // A source that says another checkpoint on a later page is still to be read from the
-        // first one on: that is where its snapshot began.
+        // The snapshot began at the checkpoint of its first page, whatever later pages say. The log is
+        // read from there.
         let checkpoint = after.map_or(page.checkpoint, |after| after.checkpoint);
         let held = match &loaded.position.value {
             Some(position) if !reset => position.held,
             _ => 0,
         };
         let came = (page.operations.len() + page.invalid.len()) as u64;
-        let place = match &page.next {
-            Some(cursor) => Place::Snapshot {
+        let resume = match &page.next {
+            Some(cursor) => Resume::Snapshot {
                 cursor: cursor.clone(),
                 checkpoint: checkpoint.value(),
             },
-            None => Place::Changes(Changes::after(checkpoint, now)),
+            None => Resume::Changes(Changes::after(checkpoint, now)),
         };
         let position = Position {
             epoch: page.epoch.as_str().to_owned(),
             held: held + came,
-            place,
+            resume,
         };
-        let walk = match page.next {
+        let backfill = match page.next {
             Some(_) => None,
-            None => Some(WalkState::after(checkpoint, now)?),
+            None => Some(BackfillState::after(checkpoint, now)?),
         };
 
         let mut operations = self.admit(page.operations, None, reset).await?;
         let mut loaded = loaded;
         let mut reset = reset;
-        // A page of more than a store takes at once: the first parts leave the position.
+        // A page may exceed what a store takes at once. All parts but the last leave the position.
         while let Some(rest) = split(&mut operations) {
             let part = std::mem::replace(&mut operations, rest);
             let mut stored = Self::fenced(&loaded)?.replacing().reviving();
@@ -114,13 +114,13 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         let position = Entry::of(POSITION, position)?;
         let mut stored = self.page(&loaded, &position, reset)?.upserts(operations);
         stored = self.keep_invalid(stored, &page.invalid, now).await?;
-        let walk = match walk {
-            Some(walk) => Entry::of(WALK, walk)?,
-            None if reset => Loaded::nothing().walk,
-            None => loaded.walk,
+        let backfill = match backfill {
+            Some(state) => Entry::of(BACKFILL, state)?,
+            None if reset => Loaded::nothing().backfill,
+            None => loaded.backfill,
         };
-        if let (None, Some(raw)) = (&next, &walk.raw) {
-            stored = stored.set(state::key(WALK)?, raw.clone());
+        if let (None, Some(raw)) = (&next, &backfill.raw) {
+            stored = stored.set(state::key(BACKFILL)?, raw.clone());
         }
         let at_end = next.is_none();
         if self.apply(stored, next).await?.is_none() {
@@ -134,14 +134,14 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         self.loaded = Some(Loaded {
             name: Some(self.source.name().to_owned().into()),
             position,
-            walk,
+            backfill,
         });
         Ok(Advance::Snapshot)
     }
 }
 
 impl Changes {
-    /// The log behind a snapshot that began at `checkpoint`.
+    /// The log after a snapshot that began at `checkpoint`.
     pub(super) fn after(checkpoint: SyncOrder, now: u64) -> Self {
         Self {
             cursor: checkpoint.value(),
@@ -163,8 +163,8 @@ impl Changes {
     }
 }
 
-impl WalkState {
-    /// The walk that orders what came with a snapshot.
+impl BackfillState {
+    /// The run that orders what came with a snapshot.
     fn after(checkpoint: SyncOrder, now: u64) -> Result<Self> {
         if checkpoint == SyncOrder::ZERO {
             return Ok(Self::Done {
@@ -172,12 +172,12 @@ impl WalkState {
                 unordered: 0,
             });
         }
-        Walking::new(checkpoint).map(Self::Walking)
+        BackfillRun::new(checkpoint).map(Self::Running)
     }
 }
 
-impl Walking {
-    /// A walk from the log's beginning to `end`.
+impl BackfillRun {
+    /// A run from the log's beginning to `end`.
     pub(crate) fn new(end: SyncOrder) -> Result<Self> {
         Ok(Self {
             pass: Pass::Collect,
@@ -199,7 +199,7 @@ impl Loaded {
                 raw: None,
                 value: None,
             },
-            walk: Entry {
+            backfill: Entry {
                 raw: None,
                 value: None,
             },
@@ -207,7 +207,7 @@ impl Loaded {
     }
 }
 
-/// Leaves in `operations` what one page takes, and answers the rest where there is one.
+/// Leaves in `operations` what one page takes, and answers the rest if there is one.
 fn split(operations: &mut Vec<Operation>) -> Option<Vec<Operation>> {
     let mut bytes = 0;
     let at = operations.iter().zip(0..).position(|(operation, rows)| {

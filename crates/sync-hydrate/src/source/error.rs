@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// Why a source did not answer, or not with what it should.
+/// Why a source gave no answer, or a wrong one.
 ///
 /// `Display` says this layer only; the cause is reachable through [`source`](StdError::source).
 /// No message holds a secret.
@@ -19,15 +19,15 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceErrorKind {
-    /// It cannot be reached, or says that it cannot answer now. A retry may help.
+    /// It cannot be reached, or answers that it is unavailable. A retry may help.
     Unavailable,
     /// It did not answer in the configured time. A retry may help.
     Timeout,
     /// It refused the request.
     Refused,
-    /// Its answer is not what the protocol says, or has an end too soon.
+    /// Its answer violates the protocol, or is truncated.
     Protocol,
-    /// It has no such thing: a capture without a snapshot, a log that begins later.
+    /// It lacks what was asked for: a capture without a snapshot, a log that begins later.
     Missing,
     /// A file cannot be read.
     Io,

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use pollster::block_on;
 use sync_core::Known;
 use sync_core::SyncStore;
-use sync_hydrate::{Phase, Status, Walk, backfill_is_pending};
+use sync_hydrate::{BackfillStep, Phase, Status, backfill_is_pending};
 
 use crate::kit::{
     Entry, Rig, Rule, STEPS, add, assert_end, assert_same_end, dump, expected, id, nothing,
@@ -113,7 +113,7 @@ fn a_walk_goes_on_where_a_process_ended_after_every_page() {
         let rig = Rig::new(log.clone()).limit(limit);
         rig.run().reach_tip().unwrap();
         let steps = (0..STEPS)
-            .find(|_| rig.run().backfill().unwrap() == Walk::Done)
+            .find(|_| rig.run().backfill().unwrap() == BackfillStep::Done)
             .unwrap();
         // Two passes over the log and one over what was removed, with a page or so for each turn.
         let pages = 3 * 60 / limit as usize + 10;
@@ -131,7 +131,7 @@ fn backfill_is_pending_from_the_snapshot_until_the_walk_is_done() {
     assert!(pending());
     run.reach_tip().unwrap();
     assert!(pending());
-    while run.backfill().unwrap() == Walk::Page {
+    while run.backfill().unwrap() == BackfillStep::Page {
         let done = run.progress().phase == Phase::Current;
         assert_eq!(pending(), !done, "{:?}", run.progress().phase);
     }
@@ -145,7 +145,7 @@ fn a_space_read_from_the_logs_beginning_has_nothing_to_walk() {
     run.reach_tip().unwrap();
     assert!(!block_on(backfill_is_pending(&rig.store())).unwrap());
     let asked = rig.source.calls();
-    assert_eq!(run.backfill().unwrap(), Walk::Done);
+    assert_eq!(run.backfill().unwrap(), BackfillStep::Done);
     assert_eq!(rig.source.calls(), asked);
 }
 
@@ -153,13 +153,13 @@ fn a_space_read_from_the_logs_beginning_has_nothing_to_walk() {
 fn backfill_before_anything_is_there_to_order_does_nothing() {
     let rig = Rig::new(removals_between(10)).limit(1);
     let mut run = rig.run();
-    assert_eq!(run.backfill().unwrap(), Walk::Done);
+    assert_eq!(run.backfill().unwrap(), BackfillStep::Done);
     assert_eq!(rig.dump().state, vec![]);
     run.advance().unwrap();
     let before = rig.dump();
     assert_eq!(
         run.backfill().unwrap(),
-        Walk::Done,
+        BackfillStep::Done,
         "the snapshot is not complete"
     );
     assert_eq!(rig.dump(), before);

@@ -1,7 +1,7 @@
 //! Futures that are dropped.
 
 use fastrand::Rng;
-use sync_hydrate::{Advance, Start, Walk};
+use sync_hydrate::{Advance, BackfillStep, Start};
 
 use crate::kit::{
     Entry, PausingStore, Rig, Rule, STEPS, add, assert_end, expected, invalid, poll_times,
@@ -21,7 +21,7 @@ fn a_call_dropped_at_any_await_leaves_hydration_in_order() {
                 while run.advance().unwrap() != Advance::AtTip {
                     calls += 1;
                 }
-                while run.backfill().unwrap() != Walk::Done {
+                while run.backfill().unwrap() != BackfillStep::Done {
                     calls += 1;
                 }
                 calls + 2

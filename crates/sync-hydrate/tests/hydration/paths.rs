@@ -155,6 +155,6 @@ impl Run<MemoryStore> {
     }
 
     fn walk_within(&mut self, steps: usize) -> bool {
-        (0..steps).any(|_| self.backfill().unwrap() == sync_hydrate::Walk::Done)
+        (0..steps).any(|_| self.backfill().unwrap() == sync_hydrate::BackfillStep::Done)
     }
 }

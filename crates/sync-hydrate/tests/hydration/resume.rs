@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use fastrand::Rng;
 use pollster::block_on;
 use sync_core::SyncOrder;
-use sync_hydrate::{Advance, Phase, Status, Walk};
+use sync_hydrate::{Advance, BackfillStep, Phase, Status};
 
 use crate::kit::{
     PausingStore, Rig, Rule, STEPS, add, assert_end, assert_same_end, expected, one_call_a_process,
@@ -101,7 +101,7 @@ fn two_hydrators_of_one_space_never_move_its_cursor_back() {
             let end = async |run: &mut crate::kit::Run<_>| {
                 for _ in 0..2 {
                     while run.hydrator.advance(now).await.unwrap() != Advance::AtTip {}
-                    while run.hydrator.backfill(now).await.unwrap() != Walk::Done {}
+                    while run.hydrator.backfill(now).await.unwrap() != BackfillStep::Done {}
                 }
             };
             let (mut first, mut second) = (pin!(end(first)), pin!(end(second)));

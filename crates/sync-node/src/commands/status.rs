@@ -300,7 +300,7 @@ impl Source {
             phase: status.phase.name(),
             cursor: status.cursor.map(u64::from),
             checkpoint: status.checkpoint.map(u64::from),
-            walked: status.walked.map(u64::from),
+            walked: status.backfilled.map(u64::from),
             held: status.held,
             unordered: status.unordered,
             invalid: status.invalid,

@@ -47,11 +47,11 @@ fn invalid(at: Option<u64>) -> Change {
 }
 
 /// The position of the last row of each part, and how many rows it has.
-fn parts(rows: impl IntoIterator<Item = Change>, walking: bool) -> Vec<(u64, usize)> {
+fn parts(rows: impl IntoIterator<Item = Change>, beside_backfill: bool) -> Vec<(u64, usize)> {
     let mut rows: VecDeque<Change> = rows.into_iter().collect();
     let mut parts = Vec::new();
     while !rows.is_empty() {
-        let part = next(&mut rows, walking);
+        let part = next(&mut rows, beside_backfill);
         let size = part.added.len() + part.removed.len() + part.invalid.len();
         parts.push((part.last.map_or(0, SyncOrder::value), size));
     }

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use pollster::block_on;
 use sync_core::{Backend, SpaceName, SyncStore};
-use sync_hydrate::{Advance, HydrateConfig, Hydrator, Progress, Result, Start, Status, Walk};
+use sync_hydrate::{
+    Advance, BackfillStep, HydrateConfig, Hydrator, Progress, Result, Start, Status,
+};
 use sync_memory::{MemoryBackend, MemoryConfig, MemoryStore};
 
 use super::clock::Clock;
@@ -112,7 +114,7 @@ impl<St: SyncStore> Run<St> {
         block_on(self.hydrator.advance(self.clock.now()))
     }
 
-    pub(crate) fn backfill(&mut self) -> Result<Walk> {
+    pub(crate) fn backfill(&mut self) -> Result<BackfillStep> {
         block_on(self.hydrator.backfill(self.clock.now()))
     }
 
@@ -133,7 +135,7 @@ impl<St: SyncStore> Run<St> {
     /// Walks the log until nothing is left to do now.
     pub(crate) fn walk(&mut self) -> Result<()> {
         for _ in 0..STEPS {
-            if self.backfill()? == Walk::Done {
+            if self.backfill()? == BackfillStep::Done {
                 return Ok(());
             }
         }
@@ -176,7 +178,7 @@ pub(crate) fn one_call_a_process<St: SyncStore>(
         status.cursor == Some(at(newest))
     };
     let calls = (1..STEPS).find(|_| is_at_tip()).unwrap();
-    let is_done = || rig.run_on(open()).backfill().unwrap() == Walk::Done;
+    let is_done = || rig.run_on(open()).backfill().unwrap() == BackfillStep::Done;
     assert!((1..STEPS).any(|_| is_done()), "no end of the walk");
     calls
 }

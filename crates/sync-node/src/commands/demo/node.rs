@@ -171,7 +171,7 @@ impl Contents {
             // Counted by `look` alone, because it takes a walk.
             tombstones_in_effect: 0,
             cursor: status.and_then(|status| status.cursor).map(u64::from),
-            walked: status.and_then(|status| status.walked).map(u64::from),
+            walked: status.and_then(|status| status.backfilled).map(u64::from),
             findings: Vec::new(),
         })
     }

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use sync_hydrate::{Advance, Hydrator, Source, Walk};
+use sync_hydrate::{Advance, BackfillStep, Hydrator, Source};
 use sync_store::AnyStore;
 
 use super::step;
@@ -63,7 +63,9 @@ async fn round<So: Source>(
             next = Instant::now() + interval;
             continue;
         }
-        while Instant::now() < next && hydrator.backfill(SystemTime::now()).await? != Walk::Done {
+        while Instant::now() < next
+            && hydrator.backfill(SystemTime::now()).await? != BackfillStep::Done
+        {
             bar.at(step(hydrator.progress()));
         }
         if advance == Advance::AtTip {

@@ -100,7 +100,7 @@ pub(super) fn report(
         phase: status.map_or(progress.phase, |status| status.phase).name(),
         cursor: position(|status| status.cursor),
         checkpoint: position(|status| status.checkpoint),
-        walked: position(|status| status.walked),
+        walked: position(|status| status.backfilled),
         held: status.map(|status| status.held),
         unordered: status.map(|status| status.unordered),
         pages: progress.pages,

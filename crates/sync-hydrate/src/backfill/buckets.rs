@@ -1,5 +1,5 @@
-//! What a walk collects, spread over state keys, so that its size is the database's concern and
-//! not memory's, and a walk that was killed finds it again.
+//! What a run of backfill collects, spread over state keys: the database holds it, not memory, and a run
+//! that was killed finds it again.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::{Error, Result};
 /// Where the keys begin; four hexadecimal digits follow.
 pub(super) const PREFIX: &str = "source.walk.";
 
-/// Of how many objects the removals of one operation are remembered. An operation has one; more
-/// are a source's mistake, or somebody's attempt on the operations of others.
+/// How many objects one operation's removals are remembered for. An operation has one object; more are
+/// a mistake of the source, or an attack on operations of others.
 const OBJECTS: usize = 16;
 
 /// What the log says of one operation, as far as collected.
@@ -46,7 +46,7 @@ impl Collected {
         }
     }
 
-    /// Whether what stood at `seq` about `object` was removed there or later.
+    /// Whether an operation on `object` that was added up to `seq` was removed at `seq` or later.
     pub(crate) fn is_removed(&self, seq: SyncOrder, object: Option<&Object>) -> bool {
         let mut removed = self.removed.iter();
         removed.any(|(last, of)| *last >= seq && Some(of) == object)
@@ -58,7 +58,7 @@ impl Collected {
     }
 }
 
-/// Some of the buckets, as they stand and as they will be.
+/// Some of the buckets, with the changes to them.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     salt: Vec<u8>,
@@ -73,7 +73,7 @@ struct Bucket {
 }
 
 impl Buckets {
-    /// No buckets yet, of the walk with this salt.
+    /// No buckets yet, of the run with this salt.
     pub(crate) fn new(salt: &str) -> Self {
         Self {
             salt: salt.as_bytes().to_vec(),
@@ -168,7 +168,7 @@ impl Buckets {
     fn insert(&mut self, key: StateKey, raw: Option<Bytes>) -> Result<()> {
         let entries = match &raw {
             Some(raw) => decode(raw)
-                .ok_or_else(|| Error::state(key.as_str(), "entries that make no sense"))?,
+                .ok_or_else(|| Error::state(key.as_str(), "entries that cannot be decoded"))?,
             None => BTreeMap::new(),
         };
         let bucket = Bucket {
@@ -191,7 +191,7 @@ impl Buckets {
     }
 }
 
-/// A salt nobody can foresee.
+/// A random salt.
 pub(crate) fn salt() -> Result<String> {
     Ok(sync_core::Epoch::random()?.to_string())
 }
@@ -252,7 +252,7 @@ fn position(position: Option<SyncOrder>) -> [u8; 8] {
 
 #[expect(
     clippy::option_option,
-    reason = "the outer one says that the bytes make no sense"
+    reason = "the outer one is `None` for bytes that cannot be decoded"
 )]
 fn read_position(bytes: [u8; 8]) -> Option<Option<SyncOrder>> {
     match u64::from_be_bytes(bytes) {

@@ -1,16 +1,16 @@
-/// Notices cursors that come round again, however long the round is, with one of them in memory:
-/// Brent's way, which compares each with the one that came at the last power of two.
+/// Detects a snapshot whose cursors repeat, with one cursor in memory, by Brent's algorithm: each cursor
+/// is compared with the one that came at the last power of two.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Round {
+pub(super) struct CycleDetector {
     mark: Option<String>,
     since: u64,
     power: u64,
 }
 
-impl Round {
-    /// Takes the next cursor, and answers whether it was there before. A round of n cursors is
-    /// noticed before its cursors have come four times.
-    pub(super) fn comes_again(&mut self, cursor: &str) -> bool {
+impl CycleDetector {
+    /// Takes the next cursor, and answers whether the cursors repeat. A cycle of n cursors is detected
+    /// before it has come four times.
+    pub(super) fn repeats(&mut self, cursor: &str) -> bool {
         if self.mark.as_deref() == Some(cursor) {
             return true;
         }
@@ -29,9 +29,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_of_any_length_is_noticed_wherever_it_begins() {
+    fn a_cycle_of_any_length_is_detected_wherever_it_begins() {
         for (before, length) in [(0, 1), (0, 2), (3, 1), (5, 7), (100, 64), (1, 1000)] {
-            let mut round = Round::default();
+            let mut cycle = CycleDetector::default();
             let cursor = |n: usize| {
                 if n < before {
                     n
@@ -39,7 +39,7 @@ mod tests {
                     before + (n - before) % length
                 }
             };
-            let noticed = (0..100_000).find(|n| round.comes_again(&cursor(*n).to_string()));
+            let noticed = (0..100_000).find(|n| cycle.repeats(&cursor(*n).to_string()));
             let noticed = noticed.unwrap_or(usize::MAX);
             assert!(noticed >= before + length, "{before}, {length}: {noticed}");
             assert!(
@@ -50,8 +50,8 @@ mod tests {
     }
 
     #[test]
-    fn cursors_that_differ_are_no_round() {
-        let mut round = Round::default();
-        assert!((0..10_000).all(|n| !round.comes_again(&n.to_string())));
+    fn cursors_that_differ_are_no_cycle() {
+        let mut cycle = CycleDetector::default();
+        assert!((0..10_000).all(|n| !cycle.repeats(&n.to_string())));
     }
 }
