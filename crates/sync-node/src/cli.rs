@@ -1,14 +1,12 @@
-use std::path::PathBuf;
-
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
-use sync_store::SpaceName;
+use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    demo, dump, generate, hydrate, invalid, load, migrate, new_epoch, prune, reject, reset, revive,
-    status, tombstones, verify,
+    demo, dump, generate, invalid, load, migrate, new_epoch, prune, reject, reset, revive, status,
+    tombstones, verify,
 };
 use crate::failure::{Failure, Result};
+use crate::settings::{Global, HydrateArgs};
 
 /// Fills and maintains an ordered sync store.
 #[derive(Debug, Parser)]
@@ -20,33 +18,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The arguments of every command. Flags win over the environment, which wins over the file.
-#[derive(Args, Debug)]
-pub(crate) struct Global {
-    /// The store's URL: sqlite:PATH, memory:, or, in a build with the feature of that name,
-    /// postgres://…, redis://… or mongodb://…
-    ///
-    /// A URL with a password belongs in the environment or the file, because every user of a
-    /// machine reads command lines.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "SYNC_NODE_STORE",
-        hide_env_values = true,
-        global = true
-    )]
-    pub(crate) store: Option<String>,
-    /// The space [default: default]
-    #[arg(long, value_name = "NAME", env = "SYNC_NODE_SPACE", global = true)]
-    pub(crate) space: Option<SpaceName>,
-    /// A TOML file with the keys store and space, and a table [hydrate]
-    #[arg(long, value_name = "FILE", env = "SYNC_NODE_CONFIG", global = true)]
-    pub(crate) config: Option<PathBuf>,
-    /// Print one JSON document on standard output and nothing else
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -55,7 +26,7 @@ pub(crate) enum Command {
     /// Makes a log of signed operations of any length, in the form of a Gatekeeper's answers
     Generate(generate::Args),
     /// Fills a space from a Gatekeeper (an MDIP registry's server), or from a file of its answers
-    Hydrate(hydrate::Args),
+    Hydrate(HydrateArgs),
     /// Lists records of the source that are no valid operations, and why
     Invalid(invalid::Args),
     /// Shows counts, head, floor, epoch, state, fingerprint, and the backend's promises

@@ -1,14 +1,43 @@
-use std::path::Path;
+mod hydrate;
+
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sync_store::SpaceName;
 
-use crate::cli::Global;
-use crate::commands::hydrate;
 use crate::failure::{Failure, Result};
+
+pub(crate) use self::hydrate::HydrateArgs;
 
 /// The space, where none is named.
 const DEFAULT_SPACE: &str = "default";
+
+/// The arguments of every command. Flags win over the environment, which wins over the file.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Global {
+    /// The store's URL: sqlite:PATH, memory:, or, in a build with the feature of that name,
+    /// postgres://…, redis://… or mongodb://…
+    ///
+    /// A URL with a password belongs in the environment or the file, because every user of a
+    /// machine reads command lines.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SYNC_NODE_STORE",
+        hide_env_values = true,
+        global = true
+    )]
+    pub(crate) store: Option<String>,
+    /// The space [default: default]
+    #[arg(long, value_name = "NAME", env = "SYNC_NODE_SPACE", global = true)]
+    pub(crate) space: Option<SpaceName>,
+    /// A TOML file with the keys store and space, and a table [hydrate]
+    #[arg(long, value_name = "FILE", env = "SYNC_NODE_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON document on standard output and nothing else
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
 
 /// The store and the space to work on, from flags, environment and file.
 pub(crate) struct Settings {
@@ -19,7 +48,7 @@ pub(crate) struct Settings {
     /// Whether standard output belongs to one JSON document.
     pub(crate) json: bool,
     /// The table `[hydrate]` of the file.
-    pub(crate) hydrate: hydrate::Table,
+    pub(crate) hydrate: HydrateArgs,
 }
 
 #[derive(Default, Deserialize)]
@@ -28,7 +57,7 @@ struct File {
     store: Option<String>,
     space: Option<String>,
     #[serde(default)]
-    hydrate: hydrate::Table,
+    hydrate: HydrateArgs,
 }
 
 impl Settings {

@@ -10,15 +10,12 @@ use crate::failure::Result;
 use crate::progress::{Bar, Step};
 use crate::report::Report;
 use crate::session::Session;
-use crate::settings::Settings;
+use crate::settings::{HydrateArgs, Settings};
 
-pub(crate) use self::options::Args;
-/// The table `[hydrate]` of the configuration file.
-pub(crate) use self::options::Args as Table;
 use self::options::{From, Options};
 
-pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
-    let options = args.resolve(&settings.hydrate)?;
+pub(crate) async fn run(args: HydrateArgs, settings: &Settings) -> Result<Report> {
+    let options = Options::resolve(args, &settings.hydrate)?;
     match &options.from {
         From::Gatekeeper(url) => {
             let source = options.gatekeeper(url)?;
