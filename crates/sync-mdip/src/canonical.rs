@@ -10,7 +10,7 @@ pub(crate) use parse::{Document, parse};
 pub use text::Text;
 pub(crate) use write::{Order, write, write_members};
 
-/// The deepest nesting that is read: as many arrays and objects may stand open at once.
+/// The deepest nesting that is read, in arrays and objects that are open at once.
 ///
 /// `JSON.parse` has no fixed limit. This one is far above what a DID document needs, and what the
 /// JSON readers of other languages accept by default.

@@ -15,7 +15,7 @@ use sync_hydrate::{
     SourceErrorKind, Spent,
 };
 
-use self::index::{At, Index};
+use self::index::{Index, LineLocation};
 use crate::export::{self, Changes, Mode, Stop};
 
 /// A [`Source`] over files of recorded answers of a Gatekeeper's index export, one answer a line.
@@ -24,17 +24,15 @@ use crate::export::{self, Changes, Mode, Stop};
 ///   with. A page ends at the latest where the recorded one ended.
 /// - Pages of a snapshot are served as they were recorded, in their order; of several snapshots the
 ///   first one.
-/// - The lines of one file are taken for the answers to one reader: where a line's cursor is above
-///   that of the line before, it goes on where that one ended. Several files, or several runs in
-///   one file, may overlap.
-/// - Where the files do not cover a position, the page begins with the first row after it that they
-///   have.
+/// - The lines of one file are the answers to one reader: a line whose cursor is above that of the line
+///   before continues it. Several files, or several runs in one file, may overlap.
+/// - If the files do not cover a position, the page begins with their first row after it.
 /// - The checkpoint of a page of changes is the highest that any line says.
-/// - A line that is cut off or no answer is an error that names it, when it is reached: what stands
+/// - A line that is cut off or no answer is an error that names it, once it is reached; everything
 ///   before it is served.
 ///
-/// A few words are kept in memory for every line, and the last line that was read. Files are read
-/// where a future is polled, and block it.
+/// Memory holds a few words for every line, and the last line that was read. Files are read in the poll
+/// of a future, which blocks meanwhile.
 #[derive(Debug)]
 pub struct CaptureSource {
     name: String,
@@ -45,12 +43,12 @@ pub struct CaptureSource {
 #[derive(Debug)]
 struct State {
     files: Vec<File>,
-    /// The last page of changes that was read, and where it stands.
-    last: Option<(At, Arc<Changes>)>,
+    /// The last page of changes that was read, and where it is.
+    last: Option<(LineLocation, Arc<Changes>)>,
 }
 
 impl CaptureSource {
-    /// What a capture is called unless it is [given a name](Self::named).
+    /// The name of a capture that was not [given another](Self::named).
     pub const NAME: &str = "capture";
 
     /// Opens `files` and notes where their lines are. Every line is passed over once.
@@ -84,11 +82,11 @@ impl CaptureSource {
         self.index.has_snapshot()
     }
 
-    /// Splits the line at `at`; `page` makes what is wanted of it.
+    /// Splits the line at `at`; `page` makes a page of it.
     fn read<T>(
         &self,
         files: &mut [File],
-        at: &At,
+        at: &LineLocation,
         mode: Mode,
         page: impl FnOnce(export::Answer) -> Result<T, String>,
     ) -> Result<(T, Spent), SourceError> {
@@ -138,7 +136,7 @@ impl CaptureSource {
                 })?;
                 self.require_epoch(at, &page.header.epoch)?;
                 if page.cursor != Some(end) {
-                    let fault = "its cursor stands there twice, and differs";
+                    let fault = "it has two cursors that differ";
                     return Err(self.index.wrong(at, fault));
                 }
                 spent = fetched;
@@ -180,7 +178,7 @@ impl CaptureSource {
         }
     }
 
-    fn require_epoch(&self, at: &At, epoch: &str) -> Result<(), SourceError> {
+    fn require_epoch(&self, at: &LineLocation, epoch: &str) -> Result<(), SourceError> {
         if epoch == self.index.epoch() {
             Ok(())
         } else {

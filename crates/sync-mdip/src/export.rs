@@ -16,11 +16,12 @@ pub(crate) use self::page::next;
 pub(crate) use self::page::{Changes, changes, first_seq, snapshot};
 #[cfg(feature = "gatekeeper")]
 pub(crate) use self::records::invalid;
+pub(crate) use self::scan::Stop;
 #[cfg(feature = "gatekeeper")]
 pub(crate) use self::split::Head;
-pub(crate) use self::split::{Answer, Header, Stop, head, split};
+pub(crate) use self::split::{Answer, Header, head, split};
 
-/// What is asked for.
+/// The two modes of the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Snapshot,
@@ -36,8 +37,7 @@ impl Mode {
     }
 }
 
-/// What another party wrote, fit for a message: at most 80 characters, none that controls a
-/// terminal.
+/// Text of another party, made safe for a message: at most 80 characters, without control characters.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown = text

@@ -20,19 +20,19 @@ use self::worker::Ask;
 
 /// A [`Source`] over a Gatekeeper's `POST /api/v1/index/export`.
 ///
-/// Requests are made on a thread of its own, one at a time, and answered to whatever executor
-/// awaits them. A future that is dropped ends its request at the next byte or the next attempt. The
+/// Requests are made on a thread of the source's own, one at a time, so that any executor can await
+/// them. A future that is dropped ends its request at the next byte or the next attempt. The
 /// thread ends with the source.
 ///
-/// | what happens | what comes of it |
+/// | event | result |
 /// | --- | --- |
 /// | 503, any other 5xx, 408, 429 | asked again, then [`Unavailable`](SourceErrorKind::Unavailable) |
 /// | no connection, or one that dies, also inside an answer | asked again, then `Unavailable` |
 /// | no answer, or not all of it, in [time](GatekeeperConfig::timeout) | asked again, then [`Timeout`](SourceErrorKind::Timeout) |
 /// | any other 4xx | [`Refused`](SourceErrorKind::Refused), with what the Gatekeeper says |
-/// | a redirect | `Refused`: a POST, perhaps with a password, is not sent to where an answer says |
-/// | an answer that is not what the protocol says | [`Protocol`](SourceErrorKind::Protocol) |
-/// | an answer [too long](GatekeeperConfig::body_bytes) | asked again with half the limit, which later pages win back |
+/// | a redirect | `Refused`: a POST, perhaps with a password, is not sent to another host |
+/// | an answer that violates the protocol | [`Protocol`](SourceErrorKind::Protocol) |
+/// | an answer [too long](GatekeeperConfig::body_bytes) | asked again with half the limit, which grows back on later pages |
 /// | one row's answer too long | that row is an invalid record, `too_large` |
 ///
 /// Of an answer that is too long the record's [`start`](sync_hydrate::InvalidRecord::start) and

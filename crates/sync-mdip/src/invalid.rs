@@ -41,8 +41,8 @@ pub enum Invalid {
     /// `invalid_signature_value`: `signature.value` is not 128 hexadecimal digits that are a pair
     /// of numbers in the range of the curve.
     SignatureValue,
-    /// `signature_high_s`: the signature is the second form of another one, which anybody can
-    /// make without the key.
+    /// `signature_high_s`: the signature is the second form of another one, which can be
+    /// made without the key.
     HighS,
     /// `invalid_key_format`: the key is not a JSON Web Key of secp256k1 with coordinates of 32
     /// bytes each.

@@ -9,20 +9,20 @@ use crate::{Kind, Record};
 /// The registry whose DIDs stay with their Gatekeeper.
 const LOCAL: &str = "local";
 
-/// Who may have the operations of a DID.
+/// Who may receive the operations of a DID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Its Gatekeeper alone: `mdip.registry` of its create is `local`.
     Local,
-    /// Everybody.
+    /// Everyone.
     Public,
 }
 
 /// The scope of the DID that `record` creates; `None` where it is not a create.
 ///
 /// Only the create's own `mdip.registry` counts. The registry of the *event* that carries an
-/// operation says where that copy was seen, and is `local` for whatever a Gatekeeper accepted from
-/// its own clients.
+/// operation says where that copy was seen, and is `local` for all operations that a Gatekeeper
+/// accepted from its own clients.
 pub fn scope(record: &Record) -> Option<Scope> {
     (record.kind() == Kind::Create).then(|| Scope::of_registry(record.registry()))
 }
@@ -38,7 +38,7 @@ impl Scope {
     }
 }
 
-/// What becomes of an operation that a source exports.
+/// What happens to an operation that a source exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Admission {
     /// It is stored.

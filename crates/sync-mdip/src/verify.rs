@@ -41,13 +41,13 @@ impl PublicKey {
     }
 }
 
-/// What [`Record::verify`] could check.
+/// What [`Record::verify`] was able to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verified {
     /// The content and the signature, by the key in the operation.
     Signature,
-    /// The content. The signature is by a key that stands in another operation.
+    /// The content. The key of the signature is in another operation.
     Content,
 }
 
@@ -61,8 +61,8 @@ impl Record {
         }
     }
 
-    /// Checks the content, and the signature where the key stands in the operation: an agent's
-    /// create is signed with the key it carries.
+    /// Checks the content, and the signature where the operation holds the key: an agent's create is
+    /// signed with the key it carries.
     pub fn verify(&self) -> Result<Verified, Invalid> {
         self.verify_content()?;
         if self.kind() != crate::Kind::Create || self.subject() != Some("agent") {
@@ -75,8 +75,8 @@ impl Record {
 
     /// Checks the content, and that `key` made the signature.
     ///
-    /// Which key that is the caller finds out: an agent's update is signed with the key the agent
-    /// had before it, an asset's operations with its controller's.
+    /// The caller finds the key: an agent's update is signed with the key the agent had before it, an
+    /// asset's operations with its controller's.
     pub fn verify_with(&self, key: &PublicKey) -> Result<(), Invalid> {
         self.verify_content()?;
         self.verify_signature(key)

@@ -41,8 +41,8 @@ impl SessionConfig {
         self
     }
 
-    /// What one session may cost in rounds, ranges, bytes and ids. Its frame limit does not count;
-    /// [`frame_limit`](Self::frame_limit) sets that.
+    /// What one session may cost in rounds, ranges, bytes and ids. The frame limit of the options is
+    /// ignored; [`frame_limit`](Self::frame_limit) sets it.
     pub const fn options(mut self, options: Options) -> Self {
         self.options = options.no_frame_limit();
         self
@@ -54,7 +54,7 @@ impl SessionConfig {
         self
     }
 
-    /// A session ends when its peer has not sent anything for `idle`.
+    /// A session ends when its peer has sent nothing for `idle`.
     pub const fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self

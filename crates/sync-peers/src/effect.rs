@@ -4,34 +4,34 @@ use sync_core::OpId;
 
 use crate::{CloseReason, Message, SessionId, Statement, Statistics};
 
-/// What a call asks the caller to do, in this order.
+/// What the caller has to do after a call, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Effect<P> {
     /// Send a message.
     Send {
-        /// To whom.
+        /// The recipient.
         peer: P,
-        /// What.
+        /// The message.
         message: Message,
     },
     /// Transfer operations. A session reports each id once in `have` and once in `need`, as soon as
     /// it is known; a [repeated](Outcome::Complete) one reports again what still differs.
     Differ {
-        /// With whom.
+        /// The peer.
         peer: P,
         /// The session.
         session: SessionId,
-        /// What differs.
+        /// The difference.
         difference: Difference,
     },
     /// A session is over. Nothing of it is left here.
     End {
-        /// With whom.
+        /// The peer.
         peer: P,
         /// The session.
         session: SessionId,
-        /// Who opened it.
+        /// The side of this node.
         role: Role,
         /// How it ended.
         outcome: Outcome,
@@ -42,7 +42,7 @@ pub enum Effect<P> {
 
 /// Ids that one side has and the other lacks.
 ///
-/// An id that the two sides hold under different times is in both lists: a variant, which is not to be
+/// An id that the two sides hold under different times is in both lists. It is a variant, and is not
 /// transferred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
@@ -69,17 +69,17 @@ pub enum Outcome {
         /// Whether the final check was made, and held.
         checked: bool,
     },
-    /// The peer that opened it has asked all it wanted to know.
+    /// The peer that opened it has what it asked for.
     Answered,
-    /// Something was lost on the way twice, the second time without a frame limit. What was reported
-    /// does differ; something else does too. The next session may find it.
+    /// The final check failed twice, the second time without a frame limit. The reported ids do differ, and
+    /// others do too. The next session may find them.
     Mismatch {
-        /// What the peer's set would amount to if what was reported were all.
+        /// The peer's statement if the reported ids were all.
         expected: Statement,
-        /// What it does amount to.
+        /// The peer's statement.
         stated: Statement,
     },
-    /// Both sides opened a session at once, and that of the peer goes on.
+    /// Both sides opened a session at once, and the peer's continues.
     Yielded,
     /// It was cancelled here, or the peer is gone.
     Cancelled,
@@ -87,11 +87,11 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// Why a session failed. What it reported before does differ.
+/// Why a session failed. The ids that it reported before do differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The peer was not heard for too long, or the session took too long.
+    /// The peer sent nothing for too long, or the session took too long.
     TimedOut,
     /// The peer closed it.
     Closed(CloseReason),

@@ -11,17 +11,16 @@ use sync_reconcile::{Index, IndexBuilder, View};
 /// Keys, or entries of the feed, that are read at once.
 const PAGE: Limit = Limit::rows(10_000);
 
-/// How often a load or a check begins again because the space moved on underneath.
+/// How often a load or a check begins again because the space changed meanwhile.
 const ATTEMPTS: u32 = 5;
 
 /// An index of a space's keys that follows the space's feed.
 ///
-/// Any number of processes may write to the space: what the index holds after
-/// [`catch_up`](Self::catch_up) is what the space held at some moment of the call, or later. A new
-/// epoch, and a feed that was pruned while nobody read it, lead to a new index; views of the old one
-/// stay what they were.
+/// Any number of processes may write to the space. After [`catch_up`](Self::catch_up) the index holds the
+/// keys that the space held at some moment of the call. A new epoch, and a feed that was pruned above the
+/// index's cursor, lead to a new index; views of the old one do not change.
 ///
-/// A key takes 40 bytes and a little; what a space holds is all in memory.
+/// All keys of the space are in memory, a little more than 40 bytes each.
 #[derive(Debug)]
 pub struct IndexKeeper<S> {
     store: S,
@@ -52,8 +51,9 @@ impl IndexCheck {
 impl<S: SyncStore> IndexKeeper<S> {
     /// Loads the keys of a space: O(n), by [`scan_keys`](SyncStore::scan_keys).
     ///
-    /// - What is written meanwhile is in the index too.
-    /// - [`Busy`](ErrorKind::Busy) where the space began new histories all the time.
+    /// - Rows that are written during the load are in the index too.
+    /// - [`Busy`](ErrorKind::Busy) where the space began a new history in each of several attempts.
+    /// - [`Corrupt`](ErrorKind::Corrupt) where the store's keys do not ascend.
     pub async fn load(store: S) -> Result<Self> {
         let mut keeper = Self {
             store,
@@ -65,10 +65,10 @@ impl<S: SyncStore> IndexKeeper<S> {
         Ok(keeper)
     }
 
-    /// Brings the index to where the space is now: O(log n) for each change since the last call.
+    /// Applies the changes since the last call to the index: O(log n) for each.
     ///
-    /// - A feed that has another epoch, or was pruned beyond where the index stands, is loaded anew.
-    /// - Dropping the future leaves an index of some moment before; the next call goes on.
+    /// - If the feed has another epoch, or was pruned above the index's cursor, all keys are loaded anew.
+    /// - Dropping the future leaves an index of an earlier moment; the next call continues.
     pub async fn catch_up(&mut self) -> Result<()> {
         match self.follow().await {
             Err(error) if begins_anew(error.kind()) => self.reload().await,
@@ -81,12 +81,12 @@ impl<S: SyncStore> IndexKeeper<S> {
         self.store.changed(self.cursor).await
     }
 
-    /// The keys as they are now. O(1); later changes do not touch it.
+    /// The keys as they are now. O(1); later changes do not alter the view.
     pub fn snapshot(&self) -> View {
         self.index.snapshot()
     }
 
-    /// Up to where the index follows the feed.
+    /// The cursor of the feed up to which the index is current.
     pub const fn cursor(&self) -> FeedCursor {
         self.cursor
     }
@@ -103,9 +103,9 @@ impl<S: SyncStore> IndexKeeper<S> {
 
     /// Compares the index, brought up to date, with every key of the store: O(n).
     ///
-    /// - Where they differ, which is damage or a bug, the index is loaded anew after the comparison.
-    /// - [`Busy`](ErrorKind::Busy) where the space did not stand still for the length of a walk;
-    ///   nothing is known then.
+    /// - If they differ, which is damage or a bug, the index is loaded anew after the comparison.
+    /// - [`Busy`](ErrorKind::Busy) where the space changed during each of several comparisons; then
+    ///   nothing is known.
     pub async fn check(&mut self) -> Result<IndexCheck> {
         for _ in 0..ATTEMPTS {
             self.catch_up().await?;
@@ -125,12 +125,12 @@ impl<S: SyncStore> IndexKeeper<S> {
                 return Ok(check);
             }
         }
-        Err(moving("check"))
+        Err(changing("check"))
     }
 
     async fn reload(&mut self) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            // The end of the feed first: what is written behind the walk is found there.
+            // The end of the feed is taken first: changes to keys that were already read are behind it.
             let stats = self.store.stats().await?;
             let index = self.read_keys().await?;
             self.loads += 1;
@@ -141,7 +141,7 @@ impl<S: SyncStore> IndexKeeper<S> {
                 followed => return followed,
             }
         }
-        Err(moving("load"))
+        Err(changing("load"))
     }
 
     async fn read_keys(&self) -> Result<Index> {
@@ -172,7 +172,7 @@ impl<S: SyncStore> IndexKeeper<S> {
     }
 
     fn take(&mut self, entry: &FeedEntry) {
-        // What was never here has no key to lose.
+        // A tombstone without a time is of an id that had no row here.
         let Some(ts) = entry.ts else {
             return;
         };
@@ -205,7 +205,7 @@ impl<S: SyncStore> IndexKeeper<S> {
     }
 }
 
-/// The end of the feed of a space with these counters, for a reader that stood at `cursor`.
+/// The cursor at the end of the feed of a space with these counters, for the reader of `cursor`.
 fn end_of(stats: &Stats, cursor: FeedCursor) -> FeedCursor {
     let Some(epoch) = stats.epoch else {
         return FeedCursor::Beginning;
@@ -232,7 +232,7 @@ fn begins_anew(kind: &ErrorKind) -> bool {
     )
 }
 
-fn moving(operation: &'static str) -> sync_core::Error {
+fn changing(operation: &'static str) -> sync_core::Error {
     sync_core::Error::new(ErrorKind::Busy)
         .with_message("the space was written to throughout")
         .during(operation)

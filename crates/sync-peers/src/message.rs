@@ -2,10 +2,10 @@ use bytes::Bytes;
 use sync_core::TimeRange;
 use sync_reconcile::{Aggregate, Fingerprint};
 
-/// What peers say to each other about sessions.
+/// A message of one peer to another about a session.
 ///
-/// How a message is put on a wire is the transport's matter. It delivers whole messages or none, in
-/// order; where one is lost, the session times out and is opened again.
+/// The transport encodes messages. It delivers whole messages or none, in order; if one is lost, the
+/// session times out and is opened again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The sender opens a session.
@@ -17,8 +17,8 @@ pub enum Message {
         /// The frame, of negentropy version 1.
         frame: Bytes,
     },
-    /// The side that opened the session has no more to ask. It wants to know what the other side's
-    /// set amounts to.
+    /// The side that opened the session has no further questions, and asks for the other side's
+    /// [`Statement`](Self::Statement).
     Finish {
         /// The session.
         session: SessionId,
@@ -52,7 +52,7 @@ pub struct Open {
     pub frame: Bytes,
 }
 
-/// Which session is meant, of all that two peers ever have.
+/// The identity of a session among all that two peers ever have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId {
     /// The run of the program that opened it: a random number.
@@ -61,7 +61,7 @@ pub struct SessionId {
     pub number: u64,
 }
 
-/// What the set of one side amounts to, for the final check.
+/// Count and fingerprint of one side's set, for the final check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// How many keys there are.
@@ -74,7 +74,7 @@ pub struct Statement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// Its opener knows what it wanted, and makes no final check.
+    /// Its opener knows the difference, and makes no final check.
     Done,
     /// There is no such session, or no longer.
     Unknown,
@@ -84,7 +84,7 @@ pub enum CloseReason {
     Yield,
     /// It was cancelled.
     Cancelled,
-    /// Nothing was heard for too long, or it took too long.
+    /// The peer sent nothing for too long, or the session took too long.
     TimedOut,
     /// A frame could not be understood, or a bound of the session was reached.
     Refused,

@@ -8,7 +8,7 @@ use sync_reconcile::{Initiator, Options, Responder, Result, View};
 
 use crate::{Difference, Message, Open, SessionId, Statement, Statistics};
 
-/// When a session began and when its peer was heard last.
+/// When a session began and when its peer last sent a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) began: Instant,
@@ -22,10 +22,10 @@ pub(crate) struct Initiating {
     pub(crate) times: Times,
     window: TimeRange,
     negentropy: Initiator,
-    /// The peer was asked what its set amounts to.
+    /// The peer was asked for its statement.
     finishing: bool,
     repeated: bool,
-    /// What the attempt before this one cost.
+    /// The cost of the attempt before this one.
     spent: Statistics,
 }
 
@@ -37,10 +37,10 @@ pub(crate) struct Responding {
     negentropy: Responder,
 }
 
-/// What a frame brought the initiator.
+/// What the initiator learned from a frame.
 pub(crate) struct Round {
     pub(crate) difference: Difference,
-    /// The next frame; without one everything is known.
+    /// The next frame; `None` once everything is known.
     pub(crate) frame: Option<Bytes>,
 }
 
@@ -83,8 +83,8 @@ impl Initiating {
         Ok((session, message))
     }
 
-    /// The same once more, of the keys as they are now and without a frame limit. `None` where this
-    /// is the second attempt already.
+    /// A second attempt, with the keys as they are now and without a frame limit. `None` if this is the
+    /// second one.
     pub(crate) fn again(
         &self,
         id: SessionId,
@@ -121,12 +121,12 @@ impl Initiating {
         Ok(Round { difference, frame })
     }
 
-    /// Whether a statement is what it waits for.
+    /// Whether it waits for a statement.
     pub(crate) const fn is_finishing(&self) -> bool {
         self.finishing
     }
 
-    /// What the peer's set amounts to if nothing was lost.
+    /// The statement of the peer if nothing was lost.
     pub(crate) fn expected(&self) -> Statement {
         self.negentropy.expected().into()
     }
@@ -166,7 +166,7 @@ impl Responding {
         self.negentropy.receive(frame).map(Bytes::from)
     }
 
-    /// What the set that the session is about amounts to.
+    /// Count and fingerprint of the keys that the session is about.
     pub(crate) fn statement(&self) -> Statement {
         self.negentropy.view().aggregate().into()
     }

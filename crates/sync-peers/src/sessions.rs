@@ -20,9 +20,10 @@ use crate::{
 ///
 /// - A session that we [open](Self::open) learns what differs in both directions, so the peer need not
 ///   open one as well. Where both did at once, the one of the higher [`SessionId`] goes on.
-/// - In the end the peer states what its set amounted to. Where that is not our set, without what it
-///   lacks and with what we lack, the session is repeated once, without a frame limit. What either side
-///   wrote or removed meanwhile does not matter: both speak of the keys the session began with.
+/// - At the end the peer states the count and the fingerprint of its set. If those are not the ones of our
+///   set without the ids that the peer lacks and with the ids that we lack, the session is repeated once
+///   without a frame limit. Writes of either side during the session do not matter: both sides use the
+///   keys they began with.
 /// - A message of a session that is over is answered with [`CloseReason::Unknown`] or ignored.
 #[derive(Debug)]
 pub struct Sessions<P> {
@@ -38,11 +39,11 @@ pub struct Sessions<P> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is a session with this peer, opened by whom it says.
+    /// There is a session with this peer, which this side opened.
     AlreadyOpen(Role),
     /// There are as many sessions as [the configuration](SessionConfig::max_sessions) allows.
     TooMany,
-    /// The first frame alone is beyond the bounds of a session.
+    /// The first frame alone exceeds the bounds of a session.
     Bounds(sync_reconcile::Error),
 }
 
@@ -117,7 +118,7 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
         effects
     }
 
-    /// Ends what there is with a peer, and tells it.
+    /// Ends the sessions with a peer, and tells the peer.
     pub fn cancel(&mut self, peer: &P) -> Vec<Effect<P>> {
         let mut effects = Vec::new();
         let told = Some(CloseReason::Cancelled);
@@ -125,7 +126,7 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
         effects
     }
 
-    /// Ends what there is with a peer whose connection is gone.
+    /// Ends the sessions with a peer whose connection is gone.
     pub fn disconnect(&mut self, peer: &P) -> Vec<Effect<P>> {
         let mut effects = Vec::new();
         self.end_all(peer, &Outcome::Cancelled, None, &mut effects);
@@ -218,7 +219,7 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
     ) {
         let id = open.session;
         if id.generation == self.generation {
-            // Our own message, or a peer that calls itself by our number.
+            // Our own message, or a peer with our generation.
             close(peer, id, CloseReason::Refused, effects);
             return;
         }
@@ -229,7 +230,7 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
             }
             self.end_initiating(peer, Outcome::Yielded, None, effects);
         }
-        // A peer that opens another one has given the one before up.
+        // A peer that opens another session has given up the one before.
         self.end_responding(peer, Outcome::Cancelled, None, effects);
         if self.responding.len() >= self.config.sessions {
             close(peer, id, CloseReason::Busy, effects);
@@ -299,9 +300,9 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
         }
     }
 
-    /// The peer has no more to ask.
+    /// The peer has no further questions.
     fn state(&mut self, peer: &P, id: SessionId, effects: &mut Vec<Effect<P>>) {
-        // Only who opened a session may finish it.
+        // Only the side that opened a session may finish it.
         let Some(session) = self.responding.get(peer).filter(|it| it.id == id) else {
             return;
         };
@@ -324,7 +325,7 @@ impl<P: Clone + Eq + Hash> Sessions<P> {
         now: Instant,
         effects: &mut Vec<Effect<P>>,
     ) {
-        // A statement that was not asked for says nothing.
+        // A statement that was not asked for is ignored.
         let expected = match self.initiating.get(peer) {
             Some(session) if session.is_finishing() => session.expected(),
             _ => return,

@@ -1,6 +1,6 @@
 use sync_reconcile::Usage;
 
-/// What one session was about and what it cost.
+/// What one session found and what it cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Frames of the peer.
@@ -18,7 +18,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// With what one attempt has used.
+    /// With the cost of one attempt added.
     pub(crate) fn with(mut self, usage: Usage) -> Self {
         self.rounds += usage.rounds;
         self.bytes_sent += usage.bytes_sent;

@@ -12,9 +12,9 @@ use super::line::Line;
 use super::unreadable;
 use crate::export::{self, Answer, Header, Mode, Stop, shown};
 
-/// One line.
+/// Where a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct At {
+pub(crate) struct LineLocation {
     pub(crate) file: usize,
     /// Counted from 1.
     number: u64,
@@ -41,18 +41,18 @@ struct Snapshot {
     ended: bool,
 }
 
-/// Lines of changes, each of which goes on where the one before it ended.
+/// Lines of changes, each of which continues the one before.
 #[derive(Debug)]
 struct Run {
     /// The position after which the first line begins.
     start: SyncOrder,
-    /// Each with its cursor; that of a page which cannot be read is as high as can be.
+    /// Each with its cursor, which is the highest position for a page that cannot be read.
     pages: Vec<(SyncOrder, Page)>,
 }
 
 #[derive(Debug)]
 struct Page {
-    at: At,
+    at: LineLocation,
     /// Why it cannot be read, where its beginning shows that.
     fault: Option<String>,
 }
@@ -91,7 +91,7 @@ impl Index {
     /// Notes the lines of one file.
     fn read(&mut self, number: usize, file: &File) -> Result<(), SourceError> {
         let mut reader = BufReader::new(file);
-        let mut at = At {
+        let mut at = LineLocation {
             file: number,
             number: 0,
             offset: 0,
@@ -124,7 +124,7 @@ impl Index {
 
     fn note(
         &mut self,
-        at: At,
+        at: LineLocation,
         header: Result<(Mode, Header), String>,
         before: Before,
     ) -> Result<Before, SourceError> {
@@ -170,14 +170,14 @@ impl Index {
         Ok(Before::Changes)
     }
 
-    /// Notes a line whose beginning is no answer where the answer would have its place.
-    fn note_fault(&mut self, at: At, fault: String, before: Before) {
+    /// Notes a line whose beginning is no answer in the place where the answer would be.
+    fn note_fault(&mut self, at: LineLocation, fault: String, before: Before) {
         let page = Page {
             at,
             fault: Some(fault),
         };
         match (before, self.runs.last_mut()) {
-            // Whoever reads on meets the first fault and goes no further.
+            // Reading ends at the first fault, so further ones are never reached.
             (Before::Fault, _) => {}
             (Before::Snapshot, _) if !self.snapshot.ended => {
                 self.snapshot.pages.push(page);
@@ -204,7 +204,10 @@ impl Index {
     }
 
     /// The line with the page of the snapshot after `after`.
-    pub(crate) fn snapshot(&self, after: Option<&SnapshotCursor>) -> Result<&At, SourceError> {
+    pub(crate) fn snapshot(
+        &self,
+        after: Option<&SnapshotCursor>,
+    ) -> Result<&LineLocation, SourceError> {
         let missing = |message: &str| SourceError::new(SourceErrorKind::Missing, message);
         let Some(last) = self.snapshot.pages.last() else {
             return Err(missing("the capture has no snapshot"));
@@ -225,10 +228,10 @@ impl Index {
     pub(crate) fn changes(
         &self,
         after: SyncOrder,
-    ) -> Result<Option<(&At, SyncOrder)>, SourceError> {
+    ) -> Result<Option<(&LineLocation, SyncOrder)>, SourceError> {
         let candidates = self.runs.iter().filter_map(|run| run.after(after));
-        // A line that begins at `after` or before it leaves nothing out. Where none does, the one
-        // that begins first leaves out what no line has.
+        // A line that begins at `after` or below leaves nothing out. If there is none, the line that
+        // begins first leaves out only rows that no line has.
         let best = candidates.min_by_key(|(start, (end, _))| ((*start).max(after), *end));
         best.map(|(_, (end, page))| Ok((self.sound(page)?, *end)))
             .transpose()
@@ -239,7 +242,7 @@ impl Index {
         self.runs.iter().any(|run| run.after(after).is_some())
     }
 
-    fn sound<'p>(&self, page: &'p Page) -> Result<&'p At, SourceError> {
+    fn sound<'p>(&self, page: &'p Page) -> Result<&'p LineLocation, SourceError> {
         match &page.fault {
             None => Ok(&page.at),
             Some(fault) => Err(self.wrong(&page.at, fault)),
@@ -247,13 +250,13 @@ impl Index {
     }
 
     /// The error of a line that is no answer.
-    pub(crate) fn wrong(&self, at: &At, fault: &str) -> SourceError {
+    pub(crate) fn wrong(&self, at: &LineLocation, fault: &str) -> SourceError {
         let message = format!("{}, line {}: {fault}", self.path(at.file), at.number);
         SourceError::new(SourceErrorKind::Protocol, message)
     }
 
     /// The error of a line that was not read to its end.
-    pub(crate) fn stopped(&self, at: &At, stop: Stop) -> SourceError {
+    pub(crate) fn stopped(&self, at: &LineLocation, stop: Stop) -> SourceError {
         match stop {
             Stop::Read(source) => self.io(at.file, source),
             stop => self.wrong(at, &fault(&stop)),
@@ -312,7 +315,7 @@ impl Run {
         let Some((end, Page { at, fault: None })) = self.pages.first() else {
             return;
         };
-        // A fault is met again, and told, when the line is served.
+        // A fault is reported when the line is served.
         let mut answer = Answer::default();
         let split = file
             .seek(SeekFrom::Start(at.offset))

@@ -9,7 +9,7 @@ use sync_core::SyncOrder;
 
 /// The members called `names`, each where the object has it; `None` where `json` is no object.
 ///
-/// What stands in the members is not looked at: it may be nested as deep as it likes.
+/// The values are not parsed and may be nested to any depth.
 pub(crate) fn members<'a, const N: usize>(
     json: &'a str,
     names: [&str; N],

@@ -27,10 +27,10 @@ pub(crate) struct Changes {
 }
 
 /// Reads the records of an answer to a request for changes after `after`; the error says what the
-/// answer as a whole lacks.
+/// whole answer lacks.
 ///
-/// A row that is not above `after`, or is above the answer's cursor, is an invalid record: taken as
-/// it is, it would stand at a position that this page does not have.
+/// A row that is not above `after`, or is above the answer's cursor, is an invalid record, because its
+/// position is outside this page.
 pub(crate) fn changes(answer: Answer, after: Option<SyncOrder>) -> Result<Changes, String> {
     let header = answer.head.read(Mode::Changes)?;
     let cursor = header.position()?;
@@ -128,7 +128,7 @@ pub(crate) fn next(header: &Header) -> Result<Option<String>, String> {
     }
 }
 
-/// What the creates among the page's own operations show comes first: they are verified.
+/// Creates among the page's own operations override histories, because they are verified.
 fn with_creates<'c>(
     mut scopes: HashMap<Object, Scope>,
     checked: impl Iterator<Item = &'c Checked>,

@@ -11,17 +11,17 @@ use super::split::REPLACEMENT;
 use crate::local::{Scope, scope};
 use crate::{JsonError, Record, object};
 
-/// An operation whose content is what it claims, and whose signature too where the key is at hand.
+/// An operation whose hash is verified, and its signature too where it carries the key.
 pub(crate) struct Checked {
     pub(crate) operation: Operation,
-    /// Who may have its DID, where it is a create.
+    /// The scope of its DID, where it is a create.
     pub(crate) scope: Option<Scope>,
 }
 
-/// A record, or what is kept of one that is none.
+/// A record, or what is kept of an invalid one.
 pub(crate) type Read<T> = Result<T, Box<InvalidRecord>>;
 
-/// What is known of an operation from around it.
+/// What the row around an operation says about it.
 pub(crate) struct Around {
     pub(crate) seq: Option<SyncOrder>,
     pub(crate) object: Option<Object>,
@@ -51,7 +51,7 @@ pub(crate) fn check(json: &RawValue, around: Around, spent: &mut Spent) -> Read<
     }
 }
 
-/// What an operation says that it is about.
+/// The object that an operation names.
 fn named(operation: &str) -> Option<Object> {
     let [did] = members(operation, ["did"])?;
     object::of_did(&string(did)?).ok()

@@ -8,7 +8,7 @@ use super::records::{Around, Checked, Read, check, invalid, not_utf8};
 use super::split::{REPLACEMENT, RawRecord};
 use crate::{Invalid, object};
 
-/// The row or the history is not built as the protocol says.
+/// The row or the history violates the protocol.
 const MALFORMED: &str = "malformed_row";
 /// The row's position is not a whole number of 0..=2^53-1.
 const INVALID_SEQ: &str = "invalid_seq";
@@ -123,7 +123,7 @@ pub(crate) fn history(history: &RawRecord, spent: &mut Spent) -> Vec<Read<Checke
     events.into_iter().map(&mut event).collect()
 }
 
-/// A whole row that cannot be read. Bytes that are not UTF-8 explain any other fault of it.
+/// A whole row that cannot be read. Where it has bytes that are not UTF-8, they are the reason given.
 fn bad(
     reason: &'static str,
     seq: Option<SyncOrder>,

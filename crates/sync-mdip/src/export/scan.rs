@@ -2,14 +2,12 @@
 
 use std::io::{self, Read};
 
-use super::split::Stop;
-
-/// How much is asked of the reader at a time.
+/// How many bytes are requested from the reader at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Reads JSON from a stream, no deeper than is needed to tell where a value ends: strings and
-/// brackets. What is wrong inside a value is left to whoever parses it, so that it is wrong there
-/// alone. Nesting costs a byte a level, and no stack.
+/// Reads JSON from a stream only as far as is needed to find where a value ends: strings and brackets.
+/// A fault inside a value is found when that value is parsed, so that it spoils no other value. Nesting
+/// costs a byte a level and no stack.
 pub(crate) struct Scanner<R> {
     reader: R,
     /// Bytes that may yet be read.
@@ -17,10 +15,26 @@ pub(crate) struct Scanner<R> {
     /// Whether there is a byte more than that.
     has_more: bool,
     chunk: Vec<u8>,
-    /// How much of `chunk` was passed.
+    /// How many bytes of `chunk` were passed.
     at: usize,
-    /// How much was passed before `chunk`.
+    /// How many bytes were passed before `chunk`.
     before: u64,
+}
+
+/// Why an answer was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It is longer than it may be.
+    TooLong,
+    /// It ends too soon.
+    Truncated,
+    /// The reader failed.
+    Read(io::Error),
+    /// It is not JSON, or no object.
+    Malformed {
+        /// The offset of the byte that shows it.
+        at: u64,
+    },
 }
 
 /// What comes next in a list of members or elements.
@@ -76,7 +90,7 @@ impl<R: Read> Scanner<R> {
             self.left = left;
             return Ok(());
         }
-        // What may be read is given out first.
+        // The bytes within the bound are handed out first.
         self.has_more = true;
         self.chunk.pop();
         if self.chunk.is_empty() {
@@ -119,8 +133,8 @@ impl<R: Read> Scanner<R> {
         Ok(self.token()? == Some(byte))
     }
 
-    /// Passes what stands between the members or elements of `list`; answers whether there is
-    /// another one.
+    /// Passes the comma or bracket between the members or elements of `list`; answers whether another one
+    /// follows.
     pub(crate) fn step(&mut self, list: &mut List) -> Result<bool, Stop> {
         if self.is_next(list.closing)? {
             self.at += 1;
@@ -210,7 +224,7 @@ impl<R: Read> Scanner<R> {
     fn pass_word(&mut self, keep: &mut impl FnMut(&[u8])) -> Result<(), Stop> {
         let is_end = |byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
         match self.find(keep, is_end) {
-            // Nothing says that a word at the very end is whole.
+            // A word at the end of the input may be cut off; its parser finds out.
             Ok(_) | Err(Stop::Truncated) => Ok(()),
             Err(stop) => Err(stop),
         }

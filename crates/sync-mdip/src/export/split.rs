@@ -1,11 +1,11 @@
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::Read;
 
 use serde::de::DeserializeSeed as _;
 use sync_core::{Object, SyncOrder};
 
 use super::members::{OneOf, elements, members, string};
-use super::scan::{List, Scanner};
+use super::scan::{List, Scanner, Stop};
 use super::{Mode, shown};
 use crate::local::Scope;
 use crate::object;
@@ -32,15 +32,15 @@ pub(crate) struct Answer {
     pub(crate) head: Head,
     /// Of a snapshot: one record for every DID.
     pub(crate) histories: Option<Vec<RawRecord>>,
-    /// Of changes: whose DIDs are whose, as far as the histories show it.
+    /// Of changes: which DIDs are local or public, as far as the histories show.
     pub(crate) scopes: HashMap<Object, Scope>,
     pub(crate) operations: Option<Vec<RawRecord>>,
     pub(crate) removed: Option<Vec<RawRecord>>,
-    /// Whether there is something else under `removedOperations`.
+    /// Whether `removedOperations` holds something else than an array.
     pub(crate) removed_is_no_array: bool,
 }
 
-/// What an answer says of itself, as it stands there.
+/// The members that describe the answer, as raw JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Head([Option<String>; 5]);
 
@@ -53,36 +53,20 @@ pub(crate) struct Header {
     pub(crate) more: bool,
 }
 
-/// A record as it stands in the answer.
+/// A record of the answer, unparsed.
 #[derive(Debug)]
 pub(crate) struct RawRecord {
-    /// What is between two commas. Nobody looked yet whether it is JSON.
+    /// The text between two commas, which need not be JSON.
     pub(crate) json: String,
     /// Whether bytes that are not UTF-8 were replaced in it.
     pub(crate) replaced: bool,
 }
 
-/// What stands where bytes were that are not UTF-8.
+/// The replacement of bytes that are not UTF-8.
 pub(crate) const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// Why an answer was not read to its end.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// It is longer than it may be.
-    TooLong,
-    /// It ends too soon.
-    Truncated,
-    /// The reader failed.
-    Read(io::Error),
-    /// It is not JSON, or no object.
-    Malformed {
-        /// The offset of the byte that shows it.
-        at: u64,
-    },
-}
-
-/// Splits an answer of at most `bound` bytes into `answer`. Only what is wrong with its JSON is an
-/// error here; what was read before it stands in `answer`.
+/// Splits an answer of at most `bound` bytes into `answer`. An error is a fault of its JSON outside the
+/// records; `answer` then holds what was read before it.
 pub(crate) fn split(
     body: impl Read,
     mode: Mode,
@@ -180,9 +164,9 @@ impl RawRecord {
     }
 }
 
-/// Whose DID a history is about, as its create says. Of a removed DID there is no history left.
+/// The scope of a history's DID, by its create. A removed DID has no history.
 ///
-/// The create is not verified here: it is the source's own word about what it may give away.
+/// The create is not verified here: the source decides for itself what it gives away.
 pub(crate) fn scope(history: &str) -> Option<(Object, Scope)> {
     let [did, events] = members(history, ["did", "events"])?;
     let object = object::of_did(&string(did)?).ok()?;

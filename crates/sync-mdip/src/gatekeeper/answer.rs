@@ -20,10 +20,10 @@ use crate::export::{self, Answer, Head, Mode, Stop, invalid};
 #[derive(Debug)]
 pub(crate) struct Exporter {
     client: Client,
-    /// The most DIDs and rows that are asked for, since an answer was too long.
+    /// The most DIDs and rows that are requested after an answer was too long.
     snapshot_cap: u32,
     changes_cap: u32,
-    /// What the last answer said of the history and its newest position.
+    /// Epoch and checkpoint of the last answer.
     last: Option<(String, SyncOrder)>,
 }
 
@@ -46,7 +46,7 @@ enum Fetched {
     TooLong(Box<Head>, Seen),
 }
 
-/// What was read of an answer.
+/// The start and the hash of the bytes read of an answer.
 #[derive(Clone, Default)]
 struct Seen {
     start: Vec<u8>,
@@ -132,7 +132,7 @@ impl Exporter {
         Ok(page)
     }
 
-    /// Asks for as many as the answer has room for.
+    /// Requests a page, with a lower limit as long as the answer is too long.
     fn fetch<'r>(
         &self,
         mode: Mode,
@@ -164,7 +164,7 @@ impl Exporter {
         }
     }
 
-    /// Reads an answer; where it may be `kept` as an invalid record, what that takes is noted.
+    /// Reads an answer. If it may become an invalid record (`kept`), its start and hash are noted.
     fn read(&self, body: &mut dyn Read, mode: Mode, kept: bool) -> Result<Fetched, Stop> {
         let mut seen = Seen::default();
         let bound = self.client.config().body_bytes;
@@ -244,7 +244,7 @@ impl Seen {
     }
 }
 
-/// Notes what it passes on.
+/// Notes the start and the hash of what is read through it.
 struct Noting<'s, R> {
     inner: R,
     seen: &'s mut Seen,

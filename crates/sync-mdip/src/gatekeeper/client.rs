@@ -11,13 +11,13 @@ use ureq::{Agent, Body};
 use super::{GatekeeperConfig, GatekeeperUrl};
 use crate::export::{Stop, shown};
 
-/// How much is read of an answer that says why there is none.
+/// How many bytes are read of an answer that is an error.
 const REASON_BYTES: u64 = 4096;
 
-/// How soon a pause notices that nobody waits any more.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often a pause checks whether the request was cancelled.
+const CANCEL_CHECK: Duration = Duration::from_millis(50);
 
-/// Whether nobody waits for the answer any more.
+/// Whether the request was cancelled: its future was dropped.
 pub(crate) type Cancelled<'c> = &'c dyn Fn() -> bool;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Client {
 /// Why an attempt failed.
 struct Failure {
     error: SourceError,
-    /// How long the Gatekeeper wants to be left alone.
+    /// The pause that the Gatekeeper asks for.
     after: Option<Duration>,
 }
 
@@ -57,8 +57,8 @@ impl Client {
         &self.config
     }
 
-    /// Sends `request` and reads its answer with `read`, until that succeeds, further attempts are
-    /// of no use, or there were enough.
+    /// Sends `request` and reads its answer with `read`, until that succeeds, fails for good, or the
+    /// attempts are used up.
     pub(crate) fn ask<T>(
         &self,
         request: &str,
@@ -107,20 +107,17 @@ impl Client {
         };
         read(&mut body).map_err(|stop| match stop {
             Stop::Read(error) => self.failed(error.into()),
-            Stop::Truncated => Failure::of(
-                SourceErrorKind::Unavailable,
-                "the answer has an end too soon",
-            ),
-            // Too long an answer is the reader's affair, and does not come here.
+            Stop::Truncated => Failure::of(SourceErrorKind::Unavailable, "the answer is truncated"),
+            // The reader handles an answer that is too long.
             Stop::TooLong => Failure::of(SourceErrorKind::Protocol, "the answer is too long"),
             Stop::Malformed { at } => Failure::of(
                 SourceErrorKind::Protocol,
-                &format!("the answer is none of the export from byte {at} on"),
+                &format!("the answer is no export from byte {at} on"),
             ),
         })
     }
 
-    /// What an error below HTTP's answers means.
+    /// The failure of a request that got no answer.
     fn failed(&self, error: ureq::Error) -> Failure {
         use SourceErrorKind::{Protocol, Timeout, Unavailable};
         let GatekeeperConfig { url, timeout, .. } = &self.config;
@@ -131,19 +128,22 @@ impl Client {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
                     (Timeout, format!("no whole answer within {timeout:?}"))
                 }
-                // A certificate that is not to be trusted is one.
-                io::ErrorKind::InvalidData => (Protocol, format!("{url} does not speak so")),
+                // An untrusted certificate is one of these.
+                io::ErrorKind::InvalidData => (
+                    Protocol,
+                    format!("{url} does not answer as HTTP or TLS requires"),
+                ),
                 _ => (Unavailable, no_connection),
             },
             ureq::Error::HostNotFound
             | ureq::Error::ConnectionFailed
             | ureq::Error::ConnectProxyFailed(_) => (Unavailable, no_connection),
-            _ => (Protocol, format!("{url} does not speak HTTP as it should")),
+            _ => (Protocol, format!("{url} does not answer as HTTP requires")),
         };
         let failed = SourceError::new(kind, message);
         Failure {
             error: match error {
-                // These repeat the URL, with what is secret in it.
+                // These repeat the URL with its secrets.
                 ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => failed,
                 error => failed.with_source(error),
             },
@@ -158,13 +158,13 @@ impl Client {
             && !left.is_zero()
             && !cancelled()
         {
-            thread::sleep(left.min(GLANCE));
+            thread::sleep(left.min(CANCEL_CHECK));
         }
     }
 }
 
-/// How long to wait after attempt number `attempt`, where the Gatekeeper asks for `after`. Half of
-/// it is `random`, of 0 to 1: whoever failed together does not come back together.
+/// How long to wait after attempt number `attempt`, where the Gatekeeper asks for `after`. Half of it is
+/// `random`, of 0 to 1, so that clients that failed together do not retry together.
 fn pause(
     config: &GatekeeperConfig,
     attempt: u32,
@@ -187,7 +187,7 @@ impl Failure {
     }
 }
 
-/// What an answer that is no page means.
+/// The failure of an answer that is no page.
 fn refused(response: Response<Body>) -> Failure {
     let status = response.status();
     if status.is_redirection() {
@@ -235,7 +235,7 @@ fn reason(response: Response<Body>) -> Option<String> {
     Some(shown(&error))
 }
 
-/// A body that ends in an error once nobody waits for it any more.
+/// A body that ends in an error once the request is cancelled.
 struct Watched<'c, R> {
     inner: R,
     cancelled: Cancelled<'c>,
@@ -244,7 +244,7 @@ struct Watched<'c, R> {
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if (self.cancelled)() {
-            return Err(io::Error::other("nobody waits for the answer"));
+            return Err(io::Error::other("the request was cancelled"));
         }
         self.inner.read(buffer)
     }
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_cap_that_no_wish_exceeds() {
+    fn pauses_double_up_to_a_cap_that_retry_after_does_not_exceed() {
         let mut config = GatekeeperConfig::new("http://h".parse().unwrap());
         config.backoff = Duration::from_secs(1);
         config.backoff_cap = Duration::from_secs(10);

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use super::GatekeeperUrl;
 
-/// How a Gatekeeper is reached.
+/// How to reach a Gatekeeper.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GatekeeperConfig {
-    /// Where it is.
+    /// Its URL.
     pub url: GatekeeperUrl,
-    /// What a space remembers the source by. Default: the [URL](GatekeeperUrl) as it is shown,
-    /// without user and query.
+    /// The name by which a space remembers the source. Default: the [URL](GatekeeperUrl) without user and
+    /// query.
     pub name: Option<String>,
     /// How long a connection may take. Default: 10 s.
     pub connect_timeout: Duration,

@@ -1,4 +1,4 @@
-//! The thread that talks with the Gatekeeper.
+//! The thread that sends requests to the Gatekeeper.
 
 use std::sync::mpsc;
 use std::thread;
@@ -12,7 +12,7 @@ use super::answer::Exporter;
 
 type Reply<T> = oneshot::Sender<Result<T, SourceError>>;
 
-/// What is asked of the thread.
+/// A request to the thread.
 #[derive(Debug)]
 pub(crate) enum Ask {
     Snapshot {
@@ -46,7 +46,7 @@ pub(crate) fn start(config: GatekeeperConfig) -> Result<mpsc::Sender<Ask>, Sourc
 }
 
 fn answer(exporter: &mut Exporter, ask: Ask) {
-    // Where nobody waits for the answer any more, sending it fails, and that is right.
+    // Sending the answer fails where the request was cancelled, which is no error.
     match ask {
         Ask::Snapshot {
             after,
