@@ -6,12 +6,12 @@ use sync_core::OpId;
 
 use crate::wire;
 
-/// What a set of keys amounts to: how many there are, and the sum of their ids modulo 2^256, each
-/// id read as a little-endian number.
+/// The count of a set of keys, and the sum of their ids modulo 2^256, each id read as a little-endian
+/// number.
 ///
-/// Aggregates of disjoint sets add up, and that of a subset can be taken away again. So the aggregate
-/// of a peer's set is known once the difference is: one's own, minus what the peer lacks, plus what
-/// it has more.
+/// Aggregates of disjoint sets add up, and the aggregate of a subset can be subtracted. So the aggregate
+/// of a peer's set is known once the difference is: our own, minus the keys that the peer lacks, plus the
+/// keys that we lack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aggregate {
     count: usize,
@@ -20,7 +20,7 @@ pub struct Aggregate {
 
 /// The first 16 bytes of the SHA-256 of an [`Aggregate`]: equal for equal sets.
 ///
-/// The sum is not collision-resistant against somebody who may choose ids freely, so an equal
+/// The sum is not collision-resistant against anyone who may choose ids freely, so an equal
 /// fingerprint is evidence of honest peers, not a proof.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; Self::BYTES]);
@@ -74,7 +74,7 @@ impl AddAssign<&OpId> for Aggregate {
     }
 }
 
-/// Of an id that is not in the set, the count stays at 0 and the sum means nothing.
+/// For an id that is not in the set the sum means nothing; the count does not fall below 0.
 impl SubAssign<&OpId> for Aggregate {
     #[inline]
     fn sub_assign(&mut self, id: &OpId) {
@@ -92,7 +92,7 @@ impl AddAssign for Aggregate {
     }
 }
 
-/// What is left of a set without one of its subsets.
+/// The aggregate of a set without one of its subsets.
 impl SubAssign for Aggregate {
     #[inline]
     fn sub_assign(&mut self, other: Self) {

@@ -1,4 +1,4 @@
-//! What an initiator has found out.
+//! The difference that an initiator has found.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use sync_core::OpId;
 
 use crate::Aggregate;
-use crate::turn::Keys;
+use crate::message::Keys;
 use crate::wire::Bound;
 
 /// Up to this many ids on both sides are compared one by one, with the matches as bits of a number.
@@ -22,7 +22,7 @@ pub(crate) struct Difference {
     pub(crate) theirs: Aggregate,
     /// Ranges whose ids were compared, disjoint: from, to.
     compared: BTreeMap<Bound, Bound>,
-    /// What of `have` and `need` was looked at so far because a range was compared again.
+    /// The ids of `have` and `need` that were entered so far because a range was compared again.
     reported: [Reported; 2],
     /// A peer chooses the ids, but sees neither the seeds, which are new for each session, nor a hash,
     /// so it cannot prepare ids that collide. The standard hasher costs more for each id compared.
@@ -54,8 +54,8 @@ impl Difference {
 
     /// Compares all ids of both sides in a range.
     ///
-    /// A peer that cuts its messages may come back to a range that was compared before; what it then
-    /// repeats is not reported again.
+    /// A peer that cuts its messages may send a range that was compared before; ids that it repeats are not
+    /// reported again.
     pub(crate) fn compare(&mut self, range: Range<Bound>, ours: Keys<'_>, theirs: &[[u8; 32]]) {
         let (have, need) = (self.have.len(), self.need.len());
         let again = self.is_compared(&range);
@@ -160,7 +160,7 @@ impl Difference {
 }
 
 impl Reported {
-    /// Drops from the end of `ids`, from `from` on, what stands before it.
+    /// Drops from `ids`, from index `from` on, the ids that are before that index.
     fn keep_new(&mut self, ids: &mut Vec<OpId>, from: usize) {
         let new = ids.split_off(from);
         self.ids.extend(ids.iter().skip(self.count));

@@ -5,8 +5,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why keys, a message or a session were refused.
 ///
-/// Nothing was changed where a function of [`Index`](crate::Index) fails. A session that failed is
-/// over: what it has reported so far is right, what it has not is unknown.
+/// A function of [`Index`](crate::Index) that fails changes nothing. A session that failed is over: the
+/// ids that it has reported do differ, and others may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -16,7 +16,7 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Keys that should ascend strictly do not.
+    /// The keys do not ascend strictly.
     Unsorted {
         /// The first key, counted from 0, that is not above the one before it.
         index: usize,
@@ -54,7 +54,7 @@ pub enum ErrorKind {
     Closed,
 }
 
-/// What a session has too much of.
+/// Which bound of a session was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {

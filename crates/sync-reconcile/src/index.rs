@@ -3,12 +3,11 @@ use sync_core::TimeKey;
 use crate::node::Node;
 use crate::{IndexBuilder, Result, View};
 
-/// A set of keys in the order of (ts, id), with counts and sums of ids on the way to each.
+/// A set of keys in the order of (ts, id), with the count and the sum of the ids below each node.
 ///
-/// A B+tree. Changes cost O(log n), and so do the questions of a [`View`]. Nodes are shared with the
-/// snapshots that were taken and are copied when they change, so a snapshot costs the same for any
-/// number of keys, keeps what it shows, and never makes a writer wait. A key takes a little more than
-/// its own 40 bytes.
+/// A B+tree. Changes cost O(log n), and so do the queries of a [`View`]. Nodes are shared with snapshots
+/// and copied when they change, so a snapshot costs O(1), does not change, and never makes a writer wait.
+/// A key takes a little more than its own 40 bytes.
 #[derive(Clone, Debug)]
 pub struct Index {
     root: Node,
@@ -70,7 +69,7 @@ impl Index {
     /// Adds `key`; says whether it was not there yet. O(log n), and the nodes on the way are copied
     /// where a snapshot shares them.
     pub fn insert(&mut self, key: TimeKey) -> bool {
-        // Before the way down is copied for nothing.
+        // Looked up first, so that no node is copied for a key that is there.
         if self.root.contains(&key) {
             return false;
         }

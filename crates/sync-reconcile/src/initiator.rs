@@ -1,8 +1,8 @@
 use sync_core::OpId;
 
 use crate::difference::Difference;
+use crate::message::MessageBuilder;
 use crate::options::{Options, Usage};
-use crate::turn::Turn;
 use crate::wire::{Ranges, VERSION};
 use crate::{Aggregate, ErrorKind, Result, View};
 
@@ -35,7 +35,7 @@ impl Initiator {
     pub fn start(view: View, options: Options) -> Result<(Self, Vec<u8>)> {
         let options = options.check()?;
         let mut usage = Usage::default();
-        let message = Turn::new(&view, &options, &mut usage).open()?;
+        let message = MessageBuilder::new(&view, &options, &mut usage).open()?;
         usage.send(&message, &options)?;
         let session = Self {
             difference: Difference::new(view.aggregate()),
@@ -64,8 +64,8 @@ impl Initiator {
         let need = self.difference.need.len();
         self.usage.receive(message, &self.options)?;
         let ranges = Ranges::new(message)?;
-        let turn = Turn::new(&self.view, &self.options, &mut self.usage);
-        let answer = turn.answer(ranges, Some(&mut self.difference))?;
+        let builder = MessageBuilder::new(&self.view, &self.options, &mut self.usage);
+        let answer = builder.answer(ranges, Some(&mut self.difference))?;
         // An answer without ranges says that nothing is left to say, and is not sent.
         if answer != [VERSION] {
             self.usage.send(&answer, &self.options)?;

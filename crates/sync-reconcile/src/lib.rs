@@ -7,10 +7,10 @@ mod difference;
 mod error;
 mod index;
 mod initiator;
+mod message;
 mod node;
 mod options;
 mod responder;
-mod turn;
 mod view;
 pub mod wire;
 

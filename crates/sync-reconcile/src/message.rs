@@ -1,13 +1,13 @@
 //! One message and the answer to it, for either role.
 //!
-//! Without a frame limit the answer is what every implementation of version 1 says. With one, it ends
-//! before it is full: the last range then stands for everything that is left to say, from the bound
-//! that was written last. A fingerprint that began anywhere else could match although something in
-//! between was never said, and what is missing there would never be found.
+//! Without a frame limit the answer has the bytes that every implementation of version 1 sends. With one,
+//! it ends before it is full: its last range then covers everything that is left, from the bound that was
+//! written last. A fingerprint that began at another bound could match although the keys in between were
+//! never compared, and differences there would never be found.
 //!
-//! There are peers that make this mistake. What they leave out is lost where our side of it is empty
-//! and we said so by a fingerprint. Of an empty range we always send a list without ids, which settles
-//! it at once, so such peers lose nothing in a session with us.
+//! Some peers make this mistake. The keys they leave out are lost if our side of that range is empty and
+//! we send it as a fingerprint. We send an empty range as a list without ids, which settles it at once, so
+//! such peers lose nothing in a session with us.
 
 use sync_core::TimeKey;
 
@@ -22,93 +22,93 @@ const SPLIT: usize = 16;
 /// Ranges with fewer keys are sent as their ids.
 const SMALL: usize = 2 * SPLIT;
 
-/// What a skip takes, and a mode with its fingerprint or the count of an empty list.
+/// The bytes of a skip, and of a mode with its fingerprint or the count of an empty list.
 const SKIP: usize = wire::MAX_BOUND + 1;
 const FINGERPRINT: usize = 1 + 16;
-/// Kept free for a skip that is still to be written and what is left, see [`Turn::leave`].
+/// Kept free for a skip that is still to be written and the ranges that are left, see [`MessageBuilder::leave`].
 const RESERVE: usize = 2 * (SKIP + wire::MAX_BOUND + FINGERPRINT);
 
-/// The share of fingerprints that differ says something from this many on.
+/// The share of fingerprints that differ counts from this many on.
 const SAMPLE: u32 = 32;
 
-/// Whether everything was said, or the message is full.
+/// Whether a range was covered, or the message is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
-    All,
+enum Coverage {
+    Whole,
     Part,
 }
 
 /// The message being written, and the view that it is about.
 ///
-/// Places in the view are the aggregates of everything before them, see [`Cursor`].
-pub(crate) struct Turn<'t> {
-    view: &'t View,
-    cursor: Cursor<'t>,
-    options: &'t Options,
-    usage: &'t mut Usage,
+/// A position in the view is the aggregate of everything before it, see [`Cursor`].
+pub(crate) struct MessageBuilder<'b> {
+    view: &'b View,
+    cursor: Cursor<'b>,
+    options: &'b Options,
+    usage: &'b mut Usage,
     writer: Writer,
-    /// The place up to which everything is said.
-    said: Aggregate,
-    /// A skip that is written as soon as something follows it, and its place.
+    /// The position up to which the message covers the view.
+    covered: Aggregate,
+    /// A skip that is written once something follows it, and its position.
     skip: Option<(Bound, Aggregate)>,
-    guess: Guess,
+    estimate: AnswerEstimate,
 }
 
 /// How long the answer to this message may become.
 ///
-/// When most fingerprints of a message differ, so will most of those in the answer, and the peer's
-/// next message has no room for what they all call for. Saying less saves both sides the work, and
-/// the bytes.
+/// When most fingerprints of a message differ, so will most of those in the answer, and the peer's next
+/// message has no room for all the answers they call for. A shorter message saves both sides work and
+/// bytes.
 #[derive(Default)]
-struct Guess {
+struct AnswerEstimate {
     compared: u32,
     different: u32,
     /// Bytes.
     expected: f64,
 }
 
-impl<'t> Turn<'t> {
-    pub(crate) fn new(view: &'t View, options: &'t Options, usage: &'t mut Usage) -> Self {
+impl<'b> MessageBuilder<'b> {
+    pub(crate) fn new(view: &'b View, options: &'b Options, usage: &'b mut Usage) -> Self {
         let mut cursor = view.cursor();
-        let said = cursor.seek(view.span().start);
+        let covered = cursor.seek(view.span().start);
         Self {
             view,
             cursor,
             options,
             usage,
             writer: Writer::new(),
-            said,
+            covered,
             skip: None,
-            guess: Guess::default(),
+            estimate: AnswerEstimate::default(),
         }
     }
 
     /// The first message of a session.
     pub(crate) fn open(mut self) -> Result<Vec<u8>> {
-        let start = self.said;
+        let start = self.covered;
         let end = self.cursor.seek(self.view.span().end);
         self.split(start, end, Bound::END)?;
         Ok(self.writer.into_bytes())
     }
 
-    /// The answer to a message. An initiator passes its `difference`, which learns from lists of ids;
-    /// a responder answers them with its own.
+    /// The answer to a message. An initiator passes its `difference`, to which lists of ids are added; a
+    /// responder answers lists with its own.
     pub(crate) fn answer(
         mut self,
         mut ranges: Ranges<'_>,
         mut difference: Option<&mut Difference>,
     ) -> Result<Vec<u8>> {
-        let mut lower = self.said;
+        let mut lower = self.covered;
         let mut from = Bound::START;
         while let Some(range) = ranges.next() {
             let range = self.count(range?)?;
             let to = range.upper;
             let upper = if to == from { lower } else { self.find(&to) };
-            let said = match range.body {
+            let coverage = match range.body {
                 Body::Skip => self.skip(to, upper),
                 Body::Fingerprint(theirs) => {
                     let differs = (upper - lower).fingerprint() != theirs;
-                    self.guess.compared(differs);
+                    self.estimate.compared(differs);
                     if differs && to == from {
                         return Err(ErrorKind::KeysInEmptyRange.into());
                     } else if differs {
@@ -131,7 +131,7 @@ impl<'t> Turn<'t> {
                     }
                 }
             };
-            if said == Said::Part {
+            if coverage == Coverage::Part {
                 self.leave(to, ranges)?;
                 break;
             }
@@ -149,25 +149,24 @@ impl<'t> Turn<'t> {
         Ok(range)
     }
 
-    /// The place of a bound within the view.
+    /// The position of a bound within the view.
     fn find(&mut self, bound: &Bound) -> Aggregate {
         let span = self.view.span();
         if bound.is_end() {
             return self.cursor.seek(span.end);
         }
-        let place = self.cursor.seek_by(|key| bound.is_above(key));
-        let position = place.count().clamp(span.start, span.end);
+        let at = self.cursor.seek_by(|key| bound.is_above(key));
+        let position = at.count().clamp(span.start, span.end);
         self.cursor.seek(position)
     }
 
-    fn skip(&mut self, to: Bound, upper: Aggregate) -> Said {
+    fn skip(&mut self, to: Bound, upper: Aggregate) -> Coverage {
         self.skip = Some((to, upper));
-        Said::All
+        Coverage::Whole
     }
 
-    /// Says about a range whose fingerprints differ what brings the peer closer: the ids, or the
-    /// fingerprints of its parts.
-    fn split(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Said> {
+    /// Answers a range whose fingerprints differ: with its ids, or the fingerprints of its parts.
+    fn split(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Coverage> {
         let count = (upper - lower).count();
         if count < SMALL {
             return self.list_whole(lower, upper, to);
@@ -177,7 +176,7 @@ impl<'t> Turn<'t> {
         for part in 0..SPLIT {
             let size = size + usize::from(part < larger);
             if !self.has_room(FINGERPRINT) || !self.is_worth(size) {
-                return Ok(Said::Part);
+                return Ok(Coverage::Part);
             }
             let (next, bound) = if part + 1 == SPLIT {
                 (upper, to)
@@ -193,14 +192,14 @@ impl<'t> Turn<'t> {
             self.write_skip();
             let fingerprint = (next - from).fingerprint();
             self.writer.fingerprint(&bound, fingerprint);
-            self.said = next;
+            self.covered = next;
             from = next;
         }
-        Ok(Said::All)
+        Ok(Coverage::Whole)
     }
 
     /// All of our ids, or as many as there is room for.
-    fn list(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Said> {
+    fn list(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Coverage> {
         let count = (upper - lower).count();
         let room = self.room().saturating_sub(wire::MAX_COUNT) / wire::ID;
         if count <= room {
@@ -213,16 +212,16 @@ impl<'t> Turn<'t> {
             let bound = Bound::at(next);
             self.write_ids(lower, upper, bound)?;
         }
-        Ok(Said::Part)
+        Ok(Coverage::Part)
     }
 
-    fn list_whole(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Said> {
+    fn list_whole(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<Coverage> {
         let count = (upper - lower).count();
         if !self.has_room(wire::MAX_COUNT + count * wire::ID) {
-            return Ok(Said::Part);
+            return Ok(Coverage::Part);
         }
         self.write_ids(lower, upper, to)?;
-        Ok(Said::All)
+        Ok(Coverage::Whole)
     }
 
     fn write_ids(&mut self, lower: Aggregate, upper: Aggregate, to: Bound) -> Result<()> {
@@ -232,21 +231,21 @@ impl<'t> Turn<'t> {
         self.writer.ids(&to, count);
         let keys = Keys::new(self.view, lower, upper);
         keys.for_each(|key| self.writer.id(key.id.as_bytes()));
-        self.said = upper;
+        self.covered = upper;
         Ok(())
     }
 
     fn write_skip(&mut self) {
-        if let Some((bound, place)) = self.skip.take() {
+        if let Some((bound, at)) = self.skip.take() {
             self.writer.skip(&bound);
-            self.said = place;
+            self.covered = at;
         }
     }
 
-    /// Leaves the rest of the peer's message to later rounds: one range, from the bound that was
-    /// written last to where the peer asks about nothing, and one for what it asks about after that.
+    /// Leaves the rest of the peer's message to later rounds: one range from the bound that was written
+    /// last to the first range that the peer skips, and one for the ranges after that.
     ///
-    /// What the peer skips is settled. A single range over it would make both sides compare it again.
+    /// A range that the peer skips is settled. One range over it would make both sides compare it again.
     fn leave(&mut self, mut to: Bound, rest: Ranges<'_>) -> Result<()> {
         let mut gap = None;
         let mut behind = None;
@@ -262,8 +261,8 @@ impl<'t> Turn<'t> {
         self.write_skip();
         self.leave_range(&to)?;
         if let (Some(gap), Some(behind)) = (gap, behind) {
-            let place = self.find(&gap);
-            self.skip(gap, place);
+            let at = self.find(&gap);
+            self.skip(gap, at);
             self.write_skip();
             self.leave_range(&behind)?;
         }
@@ -271,19 +270,19 @@ impl<'t> Turn<'t> {
     }
 
     fn leave_range(&mut self, to: &Bound) -> Result<()> {
-        let place = self.find(to);
-        let left = place - self.said;
+        let at = self.find(to);
+        let left = at - self.covered;
         self.usage.range(0, self.options)?;
         if left.count() == 0 {
             self.writer.ids(to, 0);
         } else {
             self.writer.fingerprint(to, left.fingerprint());
         }
-        self.said = place;
+        self.covered = at;
         Ok(())
     }
 
-    /// How much longer the message may become, a bound and what comes at its end aside.
+    /// How much longer the message may become, besides a bound and the ranges at its end.
     fn room(&self) -> usize {
         self.options.frame.map_or(usize::MAX, |limit| {
             limit.saturating_sub(self.writer.len() + RESERVE + wire::MAX_BOUND)
@@ -299,11 +298,11 @@ impl<'t> Turn<'t> {
         let Some(limit) = self.options.frame else {
             return true;
         };
-        self.guess.expect(count) <= lossy(limit)
+        self.estimate.expect(count) <= lossy(limit)
     }
 }
 
-impl Guess {
+impl AnswerEstimate {
     fn compared(&mut self, differs: bool) {
         self.compared = self.compared.saturating_add(1);
         self.different += u32::from(differs && self.compared < u32::MAX);
@@ -318,20 +317,23 @@ impl Guess {
         };
         let share = f64::from(self.different) / f64::from(self.compared.max(1));
         if self.compared >= SAMPLE {
-            // A part differs less often than the whole that it is a part of: never where differences
-            // are rare, as often where they are everywhere.
+            // A part differs less often than its whole: hardly ever where differences are rare, as often
+            // where they are everywhere.
             self.expected += lossy(bytes) * share.powi(3);
         }
         self.expected
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a guess needs no more digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an estimate needs no more digits"
+)]
 fn lossy(bytes: usize) -> f64 {
     bytes as f64
 }
 
-/// The keys between two places of a view.
+/// The keys between two positions of a view.
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'v> {
     view: &'v View,

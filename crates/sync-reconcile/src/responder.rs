@@ -1,5 +1,5 @@
+use crate::message::MessageBuilder;
 use crate::options::{Options, Usage};
-use crate::turn::Turn;
 use crate::wire::{Ranges, VERSION};
 use crate::{ErrorKind, Result, View};
 
@@ -41,8 +41,8 @@ impl Responder {
         self.usage.receive(message, &self.options)?;
         let answer = match Ranges::new(message) {
             Ok(ranges) => {
-                let turn = Turn::new(&self.view, &self.options, &mut self.usage);
-                turn.answer(ranges, None)?
+                let builder = MessageBuilder::new(&self.view, &self.options, &mut self.usage);
+                builder.answer(ranges, None)?
             }
             Err(error) => match error.kind() {
                 ErrorKind::UnsupportedVersion { .. } => vec![VERSION],
