@@ -22,7 +22,7 @@ const BODY: u64 = 4 << 20;
 /// /api/v1/index/export`, and `GET /api/v1/ready`. It stops when it is dropped.
 ///
 /// The log can be changed at any time ([`change`](Self::change)), and a request sees all of a
-/// change or nothing of it. Faults of the log (another epoch, hidden rows, a rewound log, raw rows)
+/// change or none of it. Faults of the log (another epoch, hidden rows, a rewound log, raw rows)
 /// are methods of [`Log`]; faults of the server are methods here and end by themselves or with the
 /// next call.
 ///
@@ -47,7 +47,7 @@ pub struct Gatekeeper {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// The body, sent as JSON whatever it is.
+    /// The body, sent with the content type of JSON.
     pub body: Vec<u8>,
 }
 
@@ -109,7 +109,7 @@ impl Gatekeeper {
         &self.url
     }
 
-    /// Looks at the log or changes it, while no request is answered.
+    /// Reads or changes the log while no request is answered.
     pub fn change<R>(&self, change: impl FnOnce(&mut Log) -> R) -> R {
         change(
             &mut self
@@ -135,7 +135,7 @@ impl Gatekeeper {
         self.shared.faults().replies.push_back(reply);
     }
 
-    /// How many exports were asked for so far, whatever came of them.
+    /// How many exports were requested so far, failed ones included.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
     }
@@ -148,7 +148,7 @@ impl Drop for Gatekeeper {
             self.shared.server.unblock();
         }
         for worker in self.workers.drain(..) {
-            // A worker that panicked has told so.
+            // A worker that panicked has printed its message.
             let _ = worker.join();
         }
     }

@@ -15,24 +15,23 @@ use crate::log::uuid;
 /// The rows that are signed together, on all threads.
 const BLOCK: usize = 2048;
 
-/// What a generated log is like. The same configuration makes the same log, whatever the number
-/// of threads.
+/// The properties of a generated log. One configuration makes one log, with any number of threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Everything random comes from it, the keys as well.
     pub seed: u64,
     /// The rows that accept an operation; 0 makes an empty log.
     pub operations: u32,
-    /// How often what happens.
+    /// How often each kind of row occurs.
     pub shares: Shares,
     /// The threads that sign; `None` for as many as the machine has cores.
     pub threads: Option<NonZero<usize>>,
 }
 
-/// How often what happens in a generated log.
+/// How often each kind of row occurs in a generated log.
 ///
-/// The first nine are weights: each is a share of their sum. What cannot happen yet (an update
-/// before there is a DID) is left out, and where nothing else is left an agent is created.
+/// The first nine are weights: each is a share of their sum. A kind that is not possible yet (an update
+/// before there is a DID) is left out; if no kind is possible, an agent is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Agents: DIDs with keys of their own.
@@ -141,7 +140,7 @@ pub struct Generated {
 }
 
 impl Generated {
-    /// An epoch that follows from the seed, for who writes or serves the log.
+    /// An epoch that follows from the seed, for writing or serving the log.
     #[must_use]
     pub fn epoch(&self) -> String {
         uuid(&mut fastrand::Rng::with_seed(self.renderer.seed()))

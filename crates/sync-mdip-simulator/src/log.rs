@@ -321,7 +321,7 @@ impl fmt::Display for Unordered {
 
 impl std::error::Error for Unordered {}
 
-/// The suffix of a DID; what is none stands for itself.
+/// The suffix of a DID. Text that is no DID is returned as it is.
 fn suffix(did: &str) -> String {
     match object::of_did(did) {
         Ok(object) => String::from_utf8_lossy(object.as_bytes()).into_owned(),

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use sync_mdip::{Invalid, canonicalize, object};
 
-/// A secret key of secp256k1 that everybody can derive: good for tests, and for nothing else.
+/// A secret key of secp256k1 that anyone can derive, for tests only.
 #[derive(Clone)]
 pub struct Signer(SigningKey);
 

@@ -1,4 +1,4 @@
-//! What a change log consists of.
+//! The rows of a change log.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub struct Row {
     pub change: Change,
 }
 
-/// What a row of a change log tells.
+/// The event that a row of a change log tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// An operation was accepted. One whose `previd` is not the newest operation of its DID
@@ -41,7 +41,7 @@ pub enum Change {
     Confirmed {
         /// The DID.
         did: String,
-        /// What stands in the DID's history from now on in place of the same operations' events.
+        /// The events that replace those of the same operations in the DID's history.
         events: Vec<Event>,
     },
     /// A block of a registry.
@@ -49,9 +49,9 @@ pub enum Change {
         /// A JSON object: `registry`, `block`, `removed`.
         json: String,
     },
-    /// A row of which nothing is known but its position.
+    /// A row of which only the position is known.
     Unseen,
-    /// Stands among the operations of an answer as it is, whatever it is, and changes nothing.
+    /// A value that an answer lists among its operations unchanged. It has no effect on histories.
     Raw {
         /// A JSON value.
         json: String,
@@ -65,7 +65,7 @@ pub struct Event(Arc<Parts>);
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
     json: String,
-    /// Where in `json` the operation stands.
+    /// The range of the operation in `json`.
     operation: std::ops::Range<usize>,
     hash: Option<String>,
     cid: Option<String>,
@@ -92,7 +92,7 @@ struct Signature<'a> {
     hash: Option<Cow<'a, str>>,
 }
 
-/// What is known of an operation without reading it.
+/// Members of an operation that are known without parsing it.
 pub(crate) struct Known {
     pub(crate) hash: String,
     pub(crate) cid: String,
@@ -221,7 +221,7 @@ impl Event {
 }
 
 impl Origin<'_> {
-    /// The event's JSON, and where the operation stands in it.
+    /// The event's JSON, and the range of the operation in it.
     fn write(&self, operation: &str) -> (String, std::ops::Range<usize>) {
         let Self {
             registry,

@@ -24,8 +24,8 @@ pub const RAW_BYTES: usize = 6 * sync_core::limits::PAYLOAD_BYTES;
 /// holds fewer, because each takes two bytes; the limit bounds the memory a record can claim.
 pub const VALUES: usize = sync_core::limits::PAYLOAD_BYTES / 2 + 1;
 
-/// Writes JSON in the form of RFC 8785: the same bytes whatever the order of keys, the spelling
-/// of numbers and strings, and the white space of the input.
+/// Writes JSON in the form of RFC 8785: the bytes do not depend on the order of keys, the spelling of
+/// numbers and strings, or the white space of the input.
 ///
 /// The input is read as `JSON.parse` of JavaScript reads it: of equal keys the last one counts,
 /// and every number is an IEEE 754 double. A lone surrogate, which JavaScript strings may hold and

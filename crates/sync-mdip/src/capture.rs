@@ -20,8 +20,8 @@ use crate::export::{self, Changes, Mode, Stop};
 
 /// A [`Source`] over files of recorded answers of a Gatekeeper's index export, one answer a line.
 ///
-/// - Pages of changes are cut to the limit that is asked for, whatever limit they were recorded
-///   with. A page ends at the latest where the recorded one ended.
+/// - Pages of changes are cut to the limit that is asked for, which may differ from the recorded one. A
+///   page ends at the latest where the recorded one ended.
 /// - Pages of a snapshot are served as they were recorded, in their order; of several snapshots the
 ///   first one.
 /// - The lines of one file are the answers to one reader: a line whose cursor is above that of the line

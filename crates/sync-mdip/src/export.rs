@@ -1,8 +1,8 @@
 //! Answers of a Gatekeeper's index export, `POST /api/v1/index/export`.
 //!
-//! An answer is split into raw records while it is read, and each record is parsed alone, so that
-//! one bad record is one [`InvalidRecord`](sync_hydrate::InvalidRecord) and never the end of its
-//! page. Of whatever a page does not need nothing is kept.
+//! An answer is split into raw records while it is read, and each record is parsed alone, so that a bad
+//! record is one [`InvalidRecord`](sync_hydrate::InvalidRecord) and the rest of its page is kept. Parts of
+//! an answer that a page does not need are skipped, not stored.
 
 mod members;
 mod page;

@@ -218,7 +218,7 @@ pub fn to_operation(raw: &[u8], sync_order: Option<SyncOrder>) -> Result<Operati
 /// Reads a record that was kept under `id`, as the deployed system's database keeps them, and
 /// answers the row that a store keeps.
 ///
-/// The time is the record's own by this crate's rules, whatever the database has beside it.
+/// The time is the record's own by this crate's rules; a time that the database holds is ignored.
 /// [`HashMismatch`](Invalid::HashMismatch) also where `id` is not the id of the record.
 pub fn to_operation_of(
     id: OpId,

@@ -61,7 +61,7 @@ impl Draw {
         }
     }
 
-    /// A JSON object, mostly plain, sometimes of what is hard to canonicalise.
+    /// A JSON object, mostly plain, sometimes with values that are hard to canonicalise.
     pub(super) fn data(&mut self) -> String {
         let filler = "x".repeat(self.random.usize(..400));
         let n = self.random.u32(..1_000_000);

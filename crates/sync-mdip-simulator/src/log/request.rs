@@ -6,10 +6,10 @@ use serde_json::Value;
 
 /// The rows or DIDs of a page without a limit.
 const DEFAULT_LIMIT: usize = 500;
-/// The rows or DIDs of a page at most, whatever is asked for.
+/// The most rows or DIDs of a page, even if more are requested.
 const MAX_LIMIT: usize = 5000;
 
-/// What is asked of the index export.
+/// A request of the index export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {

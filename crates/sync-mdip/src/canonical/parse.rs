@@ -1,7 +1,7 @@
 use super::text::TextBuilder;
 use super::{JsonError, Members, NESTING, RAW_BYTES, Text, VALUES, Value};
 
-/// A value that was read, and what was noticed on the way.
+/// A parsed value, with a property of its keys.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) root: Value,
@@ -50,7 +50,7 @@ impl<'a> Parser<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// What is wrong where the next byte is not one of those expected.
+    /// The error where the next byte is not an expected one.
     fn unexpected(&self) -> JsonError {
         if self.at < self.text.len() {
             JsonError::Syntax { at: self.at }

@@ -230,7 +230,7 @@ impl Head {
         serde_json::from_str(more.as_deref()?).ok()
     }
 
-    /// The head of an answer in `mode`, or what is wrong with it.
+    /// The head of an answer in `mode`, or its fault.
     pub(crate) fn read(&self, mode: Mode) -> Result<Header, String> {
         let found = self.mode_raw();
         if found.as_deref() != Some(mode.as_str()) {

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_http_is_refused_with_the_reason() {
+    fn a_url_that_is_not_http_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", UrlError::Malformed),
             ("h:4224", UrlError::Malformed),
