@@ -65,11 +65,11 @@ impl Database {
             server("sqlite", sqlite),
             server(
                 "postgres",
-                with_option(&named("SYNC_TEST_POSTGRES_URL"), "schema"),
+                with_option(&named("SYNC_TEST_POSTGRES_URL"), "schema", OURS),
             ),
             server(
                 "redis",
-                with_option(&named("SYNC_TEST_REDIS_URL"), "prefix"),
+                with_option(&named("SYNC_TEST_REDIS_URL"), "prefix", OURS),
             ),
             server("mongo", with_database(&named("SYNC_TEST_MONGO_URL"))),
         ];
@@ -128,7 +128,7 @@ fn space() -> SpaceName {
     SpaceName::new(&format!("test-{number:016x}")).expect("letters and digits")
 }
 
-fn named(variable: &str) -> String {
+pub(crate) fn named(variable: &str) -> String {
     env::var(variable).unwrap_or_else(|_| {
         panic!(
             "{variable} names no server: `cargo xtask test` starts one, or \
@@ -137,9 +137,9 @@ fn named(variable: &str) -> String {
     })
 }
 
-fn with_option(url: &str, option: &str) -> String {
+pub(crate) fn with_option(url: &str, option: &str, value: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}{option}={OURS}")
+    format!("{url}{separator}{option}={value}")
 }
 
 /// The same server, with a database of ours.

@@ -4,3 +4,5 @@
 pub mod databases;
 #[cfg(feature = "databases")]
 pub mod interrupted;
+#[cfg(feature = "mediator")]
+pub mod mediator;

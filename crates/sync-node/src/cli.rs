@@ -3,7 +3,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     demo, dump, generate, invalid, load, migrate, new_epoch, prune, reject, reset, revive, status,
-    tombstones, verify,
+    take_over, tombstones, verify,
 };
 use crate::failure::{Failure, Result};
 use crate::settings::{Global, HydrateArgs};
@@ -43,6 +43,10 @@ pub(crate) enum Command {
     Load(load::Args),
     /// Brings the database to the schema of this version, or creates it
     Migrate(migrate::Args),
+    /// Brings the operations and state of a deployed mediator's database into the space
+    ///
+    /// The old database is only read. A run that was killed is run again and goes on where it was.
+    TakeOver(take_over::Args),
     /// Drops old tombstones, but not those of reject
     Prune(prune::Args),
     /// Empties a space of rows, tombstones and state, and begins a new epoch

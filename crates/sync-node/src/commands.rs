@@ -14,6 +14,7 @@ pub(crate) mod reject;
 pub(crate) mod reset;
 pub(crate) mod revive;
 pub(crate) mod status;
+pub(crate) mod take_over;
 pub(crate) mod tombstones;
 pub(crate) mod verify;
 
@@ -35,6 +36,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Report> {
         Command::Dump(args) => dump::run(args, &settings).await,
         Command::Load(args) => load::run(args, &settings).await,
         Command::Migrate(args) => migrate::run(args, &settings).await,
+        Command::TakeOver(args) => take_over::run(args, &settings).await,
         Command::Prune(args) => prune::run(args, &settings).await,
         Command::Reset(args) => reset::run(args, &settings).await,
         Command::NewEpoch(args) => new_epoch::run(args, &settings).await,

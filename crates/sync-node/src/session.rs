@@ -18,6 +18,8 @@ pub(crate) async fn connect(settings: &Settings) -> Result<AnyBackend> {
         ErrorKind::NotFound if error.backend() == Some("sqlite") => {
             Failure::from(error).and("`sync-node migrate` creates it")
         }
+        ErrorKind::Foreign => Failure::from(error)
+            .and("`sync-node take-over` reads a deployed mediator's database into another store"),
         _ => error.into(),
     })
 }

@@ -86,17 +86,6 @@ impl Job {
         }
     }
 
-    /// A page of an import, whose digests the import has.
-    pub(crate) fn of_takeover(name: SpaceName, page: Page) -> Self {
-        let digests: Arc<[Digest]> = Arc::default();
-        Self {
-            name,
-            page: Arc::new(page),
-            digests: std::future::ready(digests).boxed().shared(),
-            streak: Arc::default(),
-        }
-    }
-
     pub(crate) fn page(&self) -> &Page {
         &self.page
     }
@@ -157,27 +146,6 @@ pub(crate) async fn apply(pool: &Pool, config: &PostgresConfig, job: &Job) -> Re
         .map_err(named("apply"))?;
     job.learn(&written);
     Ok(written)
-}
-
-/// Applies a page inside the transaction that the connection is in, and answers what it did.
-pub(crate) async fn apply_in(
-    connection: &Connection,
-    config: &PostgresConfig,
-    job: &Job,
-    digests: &[Digest],
-) -> Result<Plan> {
-    let moved = || {
-        Error::new(ErrorKind::Busy)
-            .with_message("the space was created meanwhile")
-            .of_backend(NAME)
-    };
-    let before = look_up::look_up_in(connection, config, job).await?;
-    let before = before.ok_or_else(moved)?;
-    let plan = Plan::new(&job.page, digests, before.plan)?;
-    if plan.changed && !write::write(connection, config, job, &before.place, &plan).await? {
-        return Err(moved());
-    }
-    Ok(plan)
 }
 
 async fn attempt(connection: &Connection, config: &PostgresConfig, job: &Job) -> Result<Step> {

@@ -116,6 +116,11 @@ impl PostgresConfig {
         self
     }
 
+    /// The name of the schema that holds the tables.
+    pub fn schema_name(&self) -> &str {
+        &self.schema
+    }
+
     /// The most connections. Half of them, at least one, are never taken by pages. Default: 8;
     /// 0 means 1.
     pub fn pool_size(mut self, pool_size: usize) -> Self {

@@ -88,8 +88,9 @@ fn cause(error: &tokio_postgres::Error) -> Option<&io::Error> {
     None
 }
 
-/// An error of the driver during `operation`.
-pub(crate) fn failed(operation: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
+/// An error of the driver during `operation`, as every error of this crate: with its kind, and
+/// whether a retry helps.
+pub fn failed(operation: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
     move |source| {
         let (kind, retry) = classify(&source);
         let mut error = Error::new(kind)

@@ -3,6 +3,7 @@
 mod apply;
 mod backend;
 mod check;
+mod client;
 mod columns;
 mod config;
 mod connection;
@@ -20,17 +21,14 @@ mod state;
 mod statements;
 mod store;
 mod sweep;
-mod takeover;
 mod tls;
 
 pub use backend::PostgresBackend;
 pub use config::{Pooler, PostgresConfig, Tls};
 pub use deadpool_postgres;
+pub use error::failed;
 pub use store::PostgresStore;
 pub use sync_core;
-pub use takeover::{
-    Found, LegacyRow, RefusedReason, RefusedRow, RefusedState, Takeover, TakeoverReport,
-};
 pub use tokio_postgres;
 
 /// The backend's name in errors and tables.

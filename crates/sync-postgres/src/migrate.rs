@@ -54,7 +54,7 @@ async fn migrate_on(client: &mut Client, schema: &str) -> Result<Migrated> {
 }
 
 /// Applies what is missing, inside the caller's transaction.
-pub(crate) async fn migrate_inside(
+async fn migrate_inside(
     transaction: &(impl GenericClient + Sync),
     schema: &str,
 ) -> Result<Migrated> {

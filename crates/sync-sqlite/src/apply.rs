@@ -58,22 +58,6 @@ pub(crate) fn apply(
     })
 }
 
-/// Applies `page` inside the caller's transaction.
-pub(crate) fn apply_in(
-    transaction: &Transaction<'_>,
-    config: &SqliteConfig,
-    name: &SpaceName,
-    page: &Digested,
-) -> Result<Applied> {
-    let space = Space::load(transaction, name).map_err(failed("apply"))?;
-    let mut writing = Writing::begin(transaction, config, name, space)?;
-    let applied = writing.page(page)?;
-    if writing.changed {
-        writing.save()?;
-    }
-    Ok(applied)
-}
-
 #[cfg(feature = "fault-injection")]
 pub(crate) fn boundary(config: &SqliteConfig, name: &'static str) -> Result<()> {
     config

@@ -9,7 +9,6 @@ use crate::NAME;
 use crate::config::SqliteConfig;
 use crate::error::failed;
 use crate::migrate::SCHEMA_VERSION;
-use crate::takeover;
 
 /// `SYNC` in the file's header: this file is ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5359_4e43;
@@ -26,11 +25,7 @@ pub(crate) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contents {
     Empty,
-    Ours {
-        version: u32,
-    },
-    /// The deployed system's tables: not ours, but they can be taken over.
-    Deployed,
+    Ours { version: u32 },
     Foreign,
 }
 
@@ -105,8 +100,6 @@ pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
         Contents::Ours { version }
     } else if application == 0 && objects == 0 {
         Contents::Empty
-    } else if application == 0 && takeover::recognises(connection)? {
-        Contents::Deployed
     } else {
         Contents::Foreign
     })
@@ -120,7 +113,7 @@ pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -
         } => return Ok(()),
         Contents::Ours { version } => version,
         Contents::Empty => 0,
-        other @ (Contents::Deployed | Contents::Foreign) => return Err(foreign(other, operation)),
+        Contents::Foreign => return Err(foreign(operation)),
     };
     Err(Error::new(ErrorKind::SchemaMismatch {
         found,
@@ -131,14 +124,9 @@ pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -
 }
 
 /// The refusal of a file that is not ours.
-pub(crate) fn foreign(contents: Contents, operation: &'static str) -> Error {
-    let message = if contents == Contents::Deployed {
-        "the file holds the deployed system's tables; a takeover brings them in"
-    } else {
-        "the file is another program's SQLite database"
-    };
+pub(crate) fn foreign(operation: &'static str) -> Error {
     Error::new(ErrorKind::Foreign)
-        .with_message(message)
+        .with_message("the file is another program's SQLite database")
         .of_backend(NAME)
         .during(operation)
 }

@@ -19,16 +19,12 @@ mod space;
 mod state;
 mod store;
 mod sweep;
-mod takeover;
 
 pub use backend::SqliteBackend;
 pub use config::SqliteConfig;
 pub use rusqlite;
 pub use store::SqliteStore;
 pub use sync_core::{self, Durability};
-pub use takeover::{
-    Found, LegacyRow, RefusedReason, RefusedRow, RefusedState, Takeover, TakeoverReport,
-};
 
 /// The backend's name in errors and tables.
 const NAME: &str = "sqlite";

@@ -42,7 +42,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Migrated> {
     if from < SCHEMA_VERSION {
         prepare_file(connection).map_err(failed("migrate"))?;
     } else {
-        // A takeover in place that was killed at its end leaves the log off.
+        // A backup made by `VACUUM INTO` has the log off.
         switch_to_wal(connection).map_err(failed("migrate"))?;
     }
     let transaction = connection
@@ -58,7 +58,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<Migrated> {
 }
 
 /// Applies what is missing after version `from`, inside the caller's transaction.
-pub(crate) fn migrate_in(connection: &Connection, from: u32) -> Result<()> {
+fn migrate_in(connection: &Connection, from: u32) -> Result<()> {
     if from > 0 {
         check_history(connection, from)?;
     }
@@ -98,7 +98,7 @@ fn prepare_file(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Turns the write-ahead log on. SQLite does not wait for a lock here, so this does.
-pub(crate) fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
+fn switch_to_wal(connection: &Connection) -> rusqlite::Result<()> {
     let began = Instant::now();
     loop {
         let result = connection
@@ -127,9 +127,7 @@ fn version(connection: &Connection) -> Result<u32> {
             };
             Err(Error::new(kind).of_backend(NAME).during("migrate"))
         }
-        other @ (Contents::Deployed | Contents::Foreign) => {
-            Err(connection::foreign(other, "migrate"))
-        }
+        Contents::Foreign => Err(connection::foreign("migrate")),
     }
 }
 

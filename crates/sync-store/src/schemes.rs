@@ -81,8 +81,8 @@ pub async fn migrate(url: &str) -> Result<Migrated> {
     }
 }
 
-/// The configuration that a `sqlite:` URL stands for, for what only SQLite offers, such as a
-/// [takeover](sync_sqlite::Takeover). Errors about the URL are those of [`connect`].
+/// The configuration that a `sqlite:` URL names, for what only `sync-sqlite` offers. Errors about the URL
+/// are those of [`connect`].
 #[cfg(feature = "sqlite")]
 pub fn sqlite_config(url: &str) -> Result<sync_sqlite::SqliteConfig> {
     let url = StoreUrl::parse(url)?;
@@ -92,8 +92,8 @@ pub fn sqlite_config(url: &str) -> Result<sync_sqlite::SqliteConfig> {
     }
 }
 
-/// The configuration that a `postgres:` URL stands for, for what only `PostgreSQL` offers, such as a
-/// [takeover](sync_postgres::Takeover). Errors about the URL are those of [`connect`].
+/// The configuration that a `postgres:` URL names, for what only `sync-postgres` offers. Errors about the URL
+/// are those of [`connect`].
 #[cfg(feature = "postgres")]
 pub fn postgres_config(url: &str) -> Result<sync_postgres::PostgresConfig> {
     let url = StoreUrl::parse(url)?;

@@ -2,22 +2,38 @@
 
 use std::fmt;
 
-use sync_core::StateKey;
+use sync_core::{StateKey, SyncOrder};
+use sync_mdip::Invalid;
 
-/// Characters of a text that a report shows.
-const SHOWN: usize = 80;
+use crate::old::OldValue;
 
-/// What a takeover did.
+/// What one run of a takeover found and did.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 #[must_use]
 pub struct TakeoverReport {
-    /// Rows taken.
+    /// Rows that the old table of operations has.
+    pub rows: u64,
+    /// Rows and state entries that earlier runs had brought, and this one left alone.
+    pub skipped: u64,
+    /// Rows that this run inserted.
     pub taken: u64,
-    /// Rows taken that have a sync order.
+    /// Rows that the space had already, with the same record.
+    pub present: u64,
+    /// Rows that got a sync order from this run, inserted or not.
     pub ordered: u64,
-    /// State keys taken, under the names they had.
+    /// Rows that this run brought without their sync order, because the space's orders are of
+    /// another index.
+    pub orders_left: u64,
+    /// State keys that the space has from this run, under the names they had.
     pub state_keys: Vec<StateKey>,
-    /// Every row of `operations` that was not taken. About a hundred bytes each.
+    /// Every row of `operations` that was not taken, also those that an earlier run came past:
+    /// about a hundred bytes each. What the store itself answers ([`OtherRecord`],
+    /// [`OtherOrder`], [`Tombstoned`]) is told by the run that asked it.
+    ///
+    /// [`OtherRecord`]: RefusedReason::OtherRecord
+    /// [`OtherOrder`]: RefusedReason::OtherOrder
+    /// [`Tombstoned`]: RefusedReason::Tombstoned
     pub refused: Vec<RefusedRow>,
     /// Every row of `sync_state` that was not taken.
     pub refused_state: Vec<RefusedState>,
@@ -28,12 +44,12 @@ pub struct TakeoverReport {
 pub struct RefusedRow {
     /// Where the row is in the old table: SQLite's `rowid`, `PostgreSQL`'s `ctid`.
     pub place: String,
-    /// Its id.
-    pub id: Found,
+    /// Its id. Of a long text the first 80 characters.
+    pub id: OldValue,
     /// Its sync order.
-    pub sync_order: Found,
+    pub sync_order: OldValue,
     /// Its time.
-    pub ts: Found,
+    pub ts: OldValue,
     /// Why it was not taken.
     pub reason: RefusedReason,
 }
@@ -41,8 +57,8 @@ pub struct RefusedRow {
 /// A row of `sync_state` that was not taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedState {
-    /// Its key.
-    pub key: Found,
+    /// Its key, where that is text: the first 80 characters.
+    pub key: Option<String>,
     /// The length of its value in bytes.
     pub bytes: usize,
     /// Why it was not taken.
@@ -53,7 +69,7 @@ pub struct RefusedState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusedReason {
-    /// Its order is 2^53 - 1: the deployed system marks so what its Gatekeeper rejected.
+    /// Its order is 2^53 - 1: the mediator marks so what its Gatekeeper rejected.
     RejectedUpstream,
     /// The id is not 64 hexadecimal digits.
     BadId,
@@ -61,66 +77,25 @@ pub enum RefusedReason {
     BadTs,
     /// The order is not a whole number in 0..2^53-1.
     BadOrder,
-    /// The operation is not one JSON object.
-    BadJson,
-    /// The operation claims another hash than the row's id, or none.
+    /// The operation is no record that hydration would store.
+    BadRecord(Invalid),
+    /// The operation claims another hash than the row's id.
     BadHash,
-    /// The function that reads rows refused it, and says why.
-    Unreadable(String),
-    /// The payload is above the limit.
-    TooLarge {
-        /// Its length in bytes.
-        bytes: usize,
+    /// The space has another record under the id, which stays.
+    OtherRecord,
+    /// The space has the row with another sync order, which stays.
+    OtherOrder {
+        /// The order in the space.
+        stored: SyncOrder,
     },
-    /// A row of the same id, perhaps in other letters, was taken before.
-    Duplicate,
+    /// The space has a tombstone for the id, which stays.
+    Tombstoned,
     /// The state key is not 1..=256 bytes of UTF-8 without NUL.
     BadKey,
     /// The state value is not text, or bytes, of at most 64 KiB.
     BadValue,
-}
-
-/// A value as it was found in a column.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    /// NULL.
-    Null,
-    /// An integer.
-    Integer(i64),
-    /// A floating-point number.
-    Real(f64),
-    /// Text, or any value that the database gives as text, cut to 80 characters; what is not UTF-8
-    /// in it is replaced.
-    Text(String),
-    /// Bytes: how many.
-    Blob(usize),
-}
-
-impl Found {
-    /// Text, of which only the head is kept.
-    pub fn text(text: &[u8]) -> Self {
-        // Four bytes a character at most: the rest of a long text need not be looked at.
-        let head = text.get(..4 * SHOWN).unwrap_or(text);
-        Self::Text(String::from_utf8_lossy(head).chars().take(SHOWN).collect())
-    }
-}
-
-impl From<Option<&str>> for Found {
-    fn from(value: Option<&str>) -> Self {
-        value.map_or(Self::Null, |text| Self::text(text.as_bytes()))
-    }
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("NULL"),
-            Self::Integer(value) => write!(f, "{value}"),
-            Self::Real(value) => write!(f, "{value:?}"),
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Blob(bytes) => write!(f, "{bytes} bytes"),
-        }
-    }
+    /// The space has another value under the key, which stays.
+    OtherValue,
 }
 
 impl fmt::Display for RefusedRow {
@@ -142,7 +117,10 @@ impl fmt::Display for RefusedRow {
 impl fmt::Display for RefusedState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, bytes, reason } = self;
-        write!(f, "state {key} ({bytes} bytes): {reason}")
+        match key {
+            Some(key) => write!(f, "state {key:?} ({bytes} bytes): {reason}"),
+            None => write!(f, "state without a key ({bytes} bytes): {reason}"),
+        }
     }
 }
 
@@ -155,13 +133,14 @@ impl fmt::Display for RefusedReason {
             Self::BadOrder => {
                 f.write_str("the order is not a whole number in 0..=9007199254740990")
             }
-            Self::BadJson => f.write_str("the operation is not a JSON object"),
-            Self::BadHash => f.write_str("the operation does not claim the id as its hash"),
-            Self::Unreadable(why) => f.write_str(why),
-            Self::TooLarge { bytes } => write!(f, "{bytes} bytes are above the limit of 1 MiB"),
-            Self::Duplicate => f.write_str("the same id was taken before"),
+            Self::BadRecord(why) => write!(f, "{}: {why}", why.code()),
+            Self::BadHash => f.write_str("the operation claims another hash than the id"),
+            Self::OtherRecord => f.write_str("the space has another record under this id"),
+            Self::OtherOrder { stored } => write!(f, "the space has the row with order {stored}"),
+            Self::Tombstoned => f.write_str("the space has a tombstone for this id"),
             Self::BadKey => f.write_str("the key is not 1..=256 bytes of UTF-8 without NUL"),
             Self::BadValue => f.write_str("the value is not text or bytes of at most 64 KiB"),
+            Self::OtherValue => f.write_str("the space has another value under this key"),
         }
     }
 }

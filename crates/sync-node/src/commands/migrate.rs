@@ -1,17 +1,12 @@
-mod takeover;
-
 use serde::Serialize;
 
 use crate::failure::Result;
 use crate::report::Report;
 use crate::settings::Settings;
 
-/// The arguments of `migrate`.
+/// The arguments of `migrate`: none.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    takeover: takeover::Takeover,
-}
+pub(crate) struct Args {}
 
 #[derive(Serialize)]
 struct Document {
@@ -19,10 +14,7 @@ struct Document {
     to: u32,
 }
 
-pub(crate) async fn run(args: Args, settings: &Settings) -> Result<Report> {
-    if args.takeover.is_asked_for() {
-        return takeover::run(args.takeover, settings).await;
-    }
+pub(crate) async fn run(_: Args, settings: &Settings) -> Result<Report> {
     let migrated = sync_store::migrate(settings.store()?).await?;
     let (from, to) = (migrated.from, migrated.to);
     let text = match from {

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use sync_tests::databases::Database;
 
@@ -25,11 +26,23 @@ impl<'d> Node<'d> {
 
     /// Runs with `input` on standard input.
     pub(crate) fn feed(&self, arguments: &[&str], input: &str) -> Ran {
+        finish(self.command(arguments), input)
+    }
+
+    /// Runs until it has ended, or until it is killed after `moment`.
+    pub(crate) fn killed_after(&self, arguments: &[&str], moment: Duration) {
+        let mut child = self.command(arguments).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(arguments);
         command
             .env("SYNC_NODE_STORE", self.database.url())
             .env("SYNC_NODE_SPACE", self.database.space().as_str());
-        finish(command, input)
+        command
     }
 }
 
@@ -67,6 +80,10 @@ fn finish(mut command: Command, input: &str) -> Ran {
 impl Ran {
     pub(crate) fn code(&self) -> Option<i32> {
         self.output.status.code()
+    }
+
+    pub(crate) fn err(&self) -> String {
+        String::from_utf8(self.output.stderr.clone()).unwrap()
     }
 
     /// Standard output of a run that was done.

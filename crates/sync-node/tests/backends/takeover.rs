@@ -1,150 +1,108 @@
-//! The deployed mediator's tables in PostgreSQL become a space of the program.
+//! A mediator's databases become a space of the program.
 
-use std::env;
+use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
-use sync_mdip_simulator::Log;
-use sync_store::SyncOrder;
-use sync_store::postgres::tokio_postgres::{self, NoTls};
-use tokio::runtime::{Builder, Runtime};
+use pollster::block_on;
+use serde_json::Value;
+use sync_store::postgres::tokio_postgres::SimpleQueryMessage;
+use sync_store::postgres_config;
+use sync_tests::databases::Database;
+use sync_tests::mediator::{Schema, Server, odd_rows, rows, write_file};
 
-use crate::node;
+use crate::node::{self, Node};
 
-const OPERATIONS: &str = "hyperswarm_sync_operations";
-
-/// Tables as the deployed mediator makes them, in a schema nobody else uses.
-struct Deployed {
-    runtime: Runtime,
-    client: tokio_postgres::Client,
-    url: String,
-    schema: String,
-    /// What hydration would store of the operation, in base64.
-    payload: String,
-}
-
-impl Deployed {
-    /// An operation, the same under another id, one that upstream rejected, and a cursor.
-    fn new() -> Self {
-        let url = env::var("SYNC_TEST_POSTGRES_URL").unwrap();
-        let server = url.split('?').next().unwrap();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let connecting = tokio_postgres::connect(server, NoTls);
-        let (client, connection) = runtime.block_on(connecting).unwrap();
-        runtime.spawn(connection);
-        let mut log = Log::new();
-        let did = log.create("hyperswarm");
-        let event = log.history(&did).first().unwrap();
-        let (json, hash) = (event.operation(), event.hash().unwrap());
-        let stored = sync_mdip::to_operation(json.as_bytes(), SyncOrder::new(7)).unwrap();
-        let deployed = Self {
-            runtime,
-            client,
-            url,
-            schema: format!("deployed_{:016x}", fastrand::u64(..)),
-            payload: STANDARD.encode(&stored.payload),
+/// What the tests do on the server behind the program's back.
+fn server() -> Server {
+    let url = std::env::var("SYNC_TEST_POSTGRES_URL").unwrap();
+    let client = block_on(postgres_config(&url).unwrap().client()).unwrap();
+    Box::new(move |text| {
+        let answers = block_on(client.simple_query(text)).unwrap();
+        let first = |answer: &SimpleQueryMessage| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
         };
-        deployed.fill(json, hash);
-        deployed
-    }
-
-    fn fill(&self, json: &str, hash: &str) {
-        let schema = &self.schema;
-        self.run(&format!(
-            "CREATE SCHEMA {schema};
-             CREATE TABLE {schema}.{OPERATIONS} (id TEXT COLLATE \"C\" PRIMARY KEY,
-               sync_order BIGINT, signed_ts BIGINT, operation_json JSONB, inserted_at BIGINT);
-             CREATE TABLE {schema}.hyperswarm_sync_state (key TEXT PRIMARY KEY, value TEXT);
-             INSERT INTO {schema}.hyperswarm_sync_state VALUES ('index.changes.cursor', '7')"
-        ));
-        let zeros = "0".repeat(64);
-        let forged = json.replace(hash, &zeros);
-        for (id, order, json) in [
-            (hash, 7, json),
-            (&zeros, 8, &forged),
-            (&"f".repeat(64), 9_007_199_254_740_991_i64, json),
-        ] {
-            let json = json.replace('\'', "''");
-            self.run(&format!(
-                "INSERT INTO {schema}.{OPERATIONS} VALUES ('{id}', {order}, 1700000000, '{json}', 0)"
-            ));
-        }
-    }
-
-    fn run(&self, text: &str) {
-        let ran = self.runtime.block_on(self.client.batch_execute(text));
-        ran.unwrap();
-    }
-
-    fn exists(&self, table: &str) -> bool {
-        let ask = format!("SELECT to_regclass('{}.{table}') IS NOT NULL", self.schema);
-        let row = self.runtime.block_on(self.client.query_one(&ask, &[]));
-        row.unwrap().get(0)
-    }
-
-    /// Runs the program on a schema of its own beside the deployed one.
-    fn node(&self, arguments: &[&str]) -> node::Ran {
-        let separator = if self.url.contains('?') { '&' } else { '?' };
-        let store = format!("{}{separator}schema=ours_{}", self.url, self.schema);
-        node::bare(&[arguments, &["--store", &store]].concat())
-    }
-
-    fn take_over(&self, way: &[&str]) -> Value {
-        let asked = ["migrate", "--json", "--old-schema", &self.schema];
-        serde_json::from_str(&self.node(&[&asked[..], way].concat()).ok()).unwrap()
-    }
-}
-
-impl Drop for Deployed {
-    fn drop(&mut self) {
-        let schema = &self.schema;
-        self.run(&format!(
-            "DROP SCHEMA {schema} CASCADE; DROP SCHEMA IF EXISTS ours_{schema} CASCADE"
-        ));
-    }
+        answers.iter().filter_map(first).collect()
+    })
 }
 
 #[test]
-fn deployed_tables_in_postgresql_are_taken_over_as_hydration_would_have_stored_them() {
-    for way in [
-        &["--take-over-tables"][..],
-        &["--take-over-in-place", "--yes"],
-    ] {
-        let deployed = Deployed::new();
-        let taken = deployed.take_over(way);
-        assert_eq!(
-            (&taken["taken"], &taken["ordered"], &taken["stateKeys"]),
-            (&json!(1), &json!(1), &json!(["index.changes.cursor"])),
-            "{way:?}"
-        );
-        let refused = taken["refused"].as_array().unwrap();
-        assert_eq!(refused.len(), 2, "{way:?}");
-        for (refused, reason) in refused.iter().zip(["hash_mismatch", "rejected upstream"]) {
-            assert!(refused.as_str().unwrap().contains(reason), "{refused}");
-        }
-        // The column reorders keys; what is stored is what was signed, in its canonical form.
-        let row = deployed.node(&["dump"]).ok();
-        let row: Value = serde_json::from_str(row.lines().next().unwrap()).unwrap();
-        assert_eq!(row["syncOrder"], 7, "{way:?}: {row}");
-        assert_eq!(row["payload"], deployed.payload, "{way:?}");
-        deployed.node(&["verify"]).ok();
-        let put_away = way.contains(&"--yes");
-        assert_eq!(
-            deployed.exists("taken_over_hyperswarm_sync_operations"),
-            put_away
-        );
-    }
+fn a_mediators_tables_in_postgresql_are_taken_over_and_stay_as_they_are() {
+    let sound = rows(1, 100);
+    let old = Schema::new(server(), &[sound.clone(), odd_rows(&sound)].concat());
+    let before = old.contents();
+    let databases = Database::of_every_process();
+    let node = Node::on(&databases[0]);
+    let taken = node.run(&["take-over", &old.url(), "--json"]).ok();
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    assert_eq!(
+        (&taken["rows"], &taken["taken"]),
+        (&105.into(), &100.into())
+    );
+    assert_eq!(taken["refused"].as_array().unwrap().len(), 5);
+    assert_eq!(taken["stateKeys"].as_array().unwrap().len(), 6);
+    node.run(&["verify"]).ok();
+    assert!(old.contents() == before, "the old tables were written to");
+
+    // Where no schema is named it is that of the mediator.
+    let public = old
+        .url()
+        .replace(&format!("schema={}", old.name()), "sslmode=prefer");
+    let failed = node.run(&["take-over", &public]);
+    assert_eq!(failed.code(), Some(1), "{failed:?}");
+    assert!(failed.err().contains("\"public\""), "{failed:?}");
+    let pooled = format!("{}&pool_size=1", old.url());
+    let failed = node::bare(&["take-over", &pooled, "--store", "memory:"]);
+    assert_eq!(failed.code(), Some(2), "{failed:?}");
+    assert!(
+        failed.err().contains("the options of FROM are schema"),
+        "{failed:?}"
+    );
 }
 
 #[test]
-fn a_takeover_in_place_of_postgresql_needs_to_be_confirmed() {
-    let deployed = Deployed::new();
-    let asked = deployed.node(&["migrate", "--take-over-in-place"]);
-    assert_eq!(asked.code(), Some(2), "{asked:?}");
-    assert!(deployed.exists(OPERATIONS) && !deployed.exists(&format!("taken_over_{OPERATIONS}")));
+fn a_takeover_that_is_killed_and_resumed_ends_as_the_same_dump_in_every_database() {
+    let sound = rows(2, 3_000);
+    let input = [odd_rows(&sound), sound].concat();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("operations.db");
+    write_file(&file, &input);
+    let bytes = std::fs::read(&file).unwrap();
+    let tables = Schema::new(server(), &input);
+    let contents = tables.contents();
+    let mut random = fastrand::Rng::with_seed(1);
+    for from in [format!("sqlite:{}", file.display()), tables.url()] {
+        let databases = Database::of_every_process();
+        let whole = Database::of_every_process();
+        let begun = Instant::now();
+        Node::on(&whole[0]).run(&["take-over", &from]).ok();
+        let takes = begun.elapsed();
+        let dump = |database| {
+            let dump = Node::on(database).run(&["dump", "--all"]).ok();
+            // The header says where a dump is from.
+            dump.split_once('\n').unwrap().1.to_owned()
+        };
+        let expected = dump(&whole[0]);
+        for database in &databases {
+            let node = Node::on(database);
+            let mut places = Vec::new();
+            for _ in 0..4 {
+                // Random moments are the point of the test.
+                let part = random.u32(10..=90);
+                let moment = Duration::min(takes * part / 100, Duration::from_secs(20));
+                node.killed_after(&["take-over", &from], moment);
+                let verified = node.run(&["verify", "--json"]).ok();
+                let verified: Value = serde_json::from_str(&verified).unwrap();
+                places.push(verified["rows"].as_u64().unwrap());
+            }
+            node.run(&["take-over", &from]).ok();
+            println!("{}: {places:?} rows after the kills", database.name());
+            assert!(places.is_sorted(), "{}: {places:?}", database.name());
+            assert!(dump(database) == expected, "{} differs", database.name());
+        }
+    }
+    assert!(
+        std::fs::read(&file).unwrap() == bytes,
+        "the file was written to"
+    );
+    assert!(tables.contents() == contents, "the tables were written to");
 }

@@ -29,24 +29,6 @@ pub(super) async fn look_up(
     job: &Job,
 ) -> Result<Option<Found>> {
     boundary(config, "begin")?;
-    look_up_after(connection, config, job, true).await
-}
-
-/// The same inside a transaction that has begun.
-pub(super) async fn look_up_in(
-    connection: &Connection,
-    config: &PostgresConfig,
-    job: &Job,
-) -> Result<Option<Found>> {
-    look_up_after(connection, config, job, false).await
-}
-
-async fn look_up_after(
-    connection: &Connection,
-    config: &PostgresConfig,
-    job: &Job,
-    begin: bool,
-) -> Result<Option<Found>> {
     let statements = connection.statements();
     let page = job.page();
     let name = job.name.as_str();
@@ -78,12 +60,7 @@ async fn look_up_after(
     }
     connection.prepare(&wanted).await?;
     let (opened, locked, live, dead, values) = join5(
-        async {
-            if begin {
-                connection.begin_page().await?;
-            }
-            Ok(())
-        },
+        connection.begin_page(),
         space::lock(connection, &job.name),
         looked_up(connection, !ids.is_empty(), rows, &[&name, &ids]),
         looked_up(
