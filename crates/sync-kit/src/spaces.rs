@@ -138,8 +138,13 @@ impl<Local> Spaces<Local> {
     /// Counts one who waits for a change of `space`, until the guard is dropped.
     pub fn wait_for(&self, space: &Arc<Space<Local>>) -> Waiting<Local> {
         space.waiting.fetch_add(1, Ordering::SeqCst);
-        self.stirred.notify(usize::MAX);
+        self.stir();
         Waiting(Arc::clone(space))
+    }
+
+    /// Wakes what listens for [`stirred`](Self::stirred), so that it looks whether it is to go on.
+    pub fn stir(&self) {
+        self.stirred.notify(usize::MAX);
     }
 
     /// Listens for the next one who begins to wait, from now on.

@@ -1,7 +1,7 @@
 //! Damage that only the file can show.
 
-use rusqlite::{Connection, params};
-use sync_core::{Digest, Ts};
+use rusqlite::{Connection, TransactionBehavior, params};
+use sync_core::{Digest, SpaceName, Ts};
 
 use crate::columns::{object, op_id, position};
 use crate::error::corrupt;
@@ -12,9 +12,10 @@ const DESCRIBED: usize = 20;
 
 /// SQLite's own check of tables and indexes, and every row's digest against its payload.
 pub(crate) fn check(
-    connection: &Connection,
-    space: Option<&Space>,
+    connection: &mut Connection,
+    name: &SpaceName,
 ) -> rusqlite::Result<Vec<String>> {
+    let connection = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let mut findings = Vec::new();
     let mut integrity = connection.prepare(&format!("PRAGMA integrity_check({DESCRIBED})"))?;
     let mut rows = integrity.query([])?;
@@ -24,8 +25,8 @@ pub(crate) fn check(
             findings.push(line);
         }
     }
-    if let Some(space) = space {
-        check_digests(connection, space, &mut findings)?;
+    if let Some(space) = Space::load(&connection, name)? {
+        check_digests(&connection, &space, &mut findings)?;
     }
     Ok(findings)
 }

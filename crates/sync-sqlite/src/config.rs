@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sync_core::Durability;
+use sync_kit::fault::Faults;
 
 /// How to open a database file.
 ///
@@ -23,8 +24,7 @@ pub struct SqliteConfig {
     pub(crate) readers: usize,
     pub(crate) cache_kib: usize,
     pub(crate) read_only: bool,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) on_boundary: Option<crate::fault::Hook>,
+    pub(crate) faults: Faults,
     #[cfg(feature = "fault-injection")]
     pub(crate) work: Option<crate::fault::Work>,
 }
@@ -39,14 +39,13 @@ impl SqliteConfig {
             readers: 4,
             cache_kib: 64_000,
             read_only: false,
-            #[cfg(feature = "fault-injection")]
-            on_boundary: None,
+            faults: Faults::default(),
             #[cfg(feature = "fault-injection")]
             work: None,
         }
     }
 
-    /// What an answered page survives. Default: [`Durability::Machine`], `synchronous=FULL`.
+    /// What an acknowledged write survives. Default: [`Durability::Machine`], `synchronous=FULL`.
     ///
     /// [`Durability::Process`] is `synchronous=NORMAL`: a crash of the machine may take the newest
     /// pages, and the first page after a reboot then begins a new epoch. A file knows no less than
@@ -89,7 +88,7 @@ impl SqliteConfig {
     /// commit and before the answer (`committed`).
     #[cfg(feature = "fault-injection")]
     pub fn on_boundary(mut self, hook: crate::fault::Hook) -> Self {
-        self.on_boundary = Some(hook);
+        self.faults = Faults::at_boundaries(hook);
         self
     }
 

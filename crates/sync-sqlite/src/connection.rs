@@ -3,12 +3,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
-use sync_core::{Durability, Error, ErrorKind, Result};
+use sync_core::schema::Contents;
+use sync_core::{Durability, Error, ErrorKind};
 
-use crate::NAME;
 use crate::config::SqliteConfig;
-use crate::error::failed;
-use crate::migrate::SCHEMA_VERSION;
 
 /// `SYNC` in the file's header: this file is ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5359_4e43;
@@ -19,14 +17,6 @@ pub(crate) enum Role {
     Writer,
     Reader,
     Migrator,
-}
-
-/// What a file holds, from its header and its list of tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contents {
-    Empty,
-    Ours { version: u32 },
-    Foreign,
 }
 
 /// Opens a connection to the configured file. Only a migrator creates it.
@@ -63,13 +53,13 @@ pub(crate) fn open(config: &SqliteConfig, role: Role) -> rusqlite::Result<Connec
     }
     #[cfg(feature = "fault-injection")]
     if let Some(work) = &config.work {
-        work.count(&mut connection)?;
+        crate::fault::count(work, &mut connection)?;
     }
     Ok(connection)
 }
 
-/// Waits for a lock in short random pauses up to `timeout`. SQLite hands the lock to whoever asks
-/// at the right moment: equal pauses would let some processes starve.
+/// Waits for a lock in short random pauses up to `timeout`. SQLite does not queue for the lock: equal
+/// pauses would let some processes starve.
 fn backoff(timeout: Duration) -> impl FnMut(i32) -> bool {
     let mut since = Instant::now();
     move |attempt| {
@@ -87,10 +77,10 @@ fn backoff(timeout: Duration) -> impl FnMut(i32) -> bool {
     }
 }
 
-/// What the file holds. Writes nothing.
+/// What the file holds, from its header and its list of tables. Writes nothing.
 pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
     // The tables first: a migration that commits between two of these looks has set the header
-    // together with them, and must not pass for a stranger's file.
+    // together with them, and must not pass for another program's file.
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let application: i64 =
@@ -105,30 +95,12 @@ pub(crate) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
     })
 }
 
-/// Refuses every file that does not hold the supported schema.
-pub(crate) fn require_schema(connection: &Connection, operation: &'static str) -> Result<()> {
-    let found = match contents(connection).map_err(failed(operation))? {
-        Contents::Ours {
-            version: SCHEMA_VERSION,
-        } => return Ok(()),
-        Contents::Ours { version } => version,
-        Contents::Empty => 0,
-        Contents::Foreign => return Err(foreign(operation)),
-    };
-    Err(Error::new(ErrorKind::SchemaMismatch {
-        found,
-        supported: SCHEMA_VERSION,
-    })
-    .of_backend(NAME)
-    .during(operation))
-}
-
-/// The refusal of a file that is not ours.
-pub(crate) fn foreign(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Foreign)
-        .with_message("the file is another program's SQLite database")
-        .of_backend(NAME)
-        .during(operation)
+/// Says what a file is that is not ours.
+pub(crate) fn name_foreign(error: Error) -> Error {
+    if *error.kind() != ErrorKind::Foreign {
+        return error;
+    }
+    error.with_message("the file is another program's SQLite database")
 }
 
 /// Whether this user may read the file, and write to its directory.
@@ -178,12 +150,9 @@ pub(crate) fn explain(config: &SqliteConfig, error: Error) -> Error {
             "cannot be opened, nor the files of its log; the process may have too many files open",
         )
     };
-    let operation = error.operation().unwrap_or("connect");
     Error::new(kind)
         .with_message(format!("{} {message}", path.display()))
         .with_source(error)
-        .of_backend(NAME)
-        .during(operation)
 }
 
 #[cfg(test)]

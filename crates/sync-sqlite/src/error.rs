@@ -1,8 +1,6 @@
 use rusqlite::ErrorCode;
 use sync_core::{Error, ErrorKind};
 
-use crate::NAME;
-
 /// The one place where an error of SQLite becomes one of ours.
 pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
     match error.sqlite_error_code() {
@@ -30,19 +28,9 @@ pub(crate) fn classify(error: &rusqlite::Error) -> ErrorKind {
     }
 }
 
-/// An error of SQLite during `operation`.
-pub(crate) fn failed(operation: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |source| {
-        Error::new(classify(&source))
-            .with_source(source)
-            .of_backend(NAME)
-            .during(operation)
-    }
-}
-
-/// An error of our own during `operation`.
-pub(crate) fn named(operation: &'static str) -> impl Fn(Error) -> Error {
-    move |error| error.of_backend(NAME).during(operation)
+/// An error of SQLite.
+pub(crate) fn failed(source: rusqlite::Error) -> Error {
+    Error::new(classify(&source)).with_source(source)
 }
 
 /// A row that no version of this crate writes.
@@ -85,15 +73,11 @@ mod tests {
         ];
         for (code, kind, retry) in table {
             let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            let error = failed("apply")(source);
+            let error = failed(source);
             assert_eq!(
                 (error.kind(), error.retry()),
                 (&kind, retry),
                 "result code {code}"
-            );
-            assert_eq!(
-                (error.backend(), error.operation()),
-                (Some("sqlite"), Some("apply"))
             );
         }
         let odd = corrupt(Error::invalid("seq", "-1".into()));

@@ -1,93 +1,57 @@
-//! The feed: live rows and tombstones, merged by seq.
+//! The feed: live rows and tombstones.
 
 use rusqlite::{Connection, Row, params};
 use sync_core::{
-    Bytes, ErrorKind, FeedCursor, FeedEntry, FeedKind, FeedPage, Limit, Payloads, Seq,
-    TombstoneReason,
+    Bytes, FeedCursor, FeedEntry, FeedKind, Limit, Payloads, Seq, TombstoneReason, feed,
 };
+use sync_kit::Answer;
 
 use crate::columns::{object, op_id, optional_position, position};
 use crate::error::corrupt;
-use crate::scan::{Budget, limit_plus_one};
 use crate::space::Space;
 
-/// Why a cursor is not accepted, or where its reader goes on: the seq to read after, and the floor
-/// the reader began with.
-pub(crate) fn check(space: Option<&Space>, after: FeedCursor) -> Result<(Seq, Seq), ErrorKind> {
-    let FeedCursor::After { epoch, floor, seq } = after else {
-        return Ok((Seq::ZERO, space.map_or(Seq::ZERO, |space| space.floor)));
-    };
-    let current = space.map(|space| space.epoch);
-    match space {
-        Some(space) if space.epoch == epoch => {
-            if seq > space.head {
-                Err(ErrorKind::AheadOfLog { head: space.head })
-            } else if seq < space.floor && space.floor > floor {
-                Err(ErrorKind::Pruned { floor: space.floor })
-            } else {
-                Ok((seq, floor))
-            }
-        }
-        _ => Err(ErrorKind::WrongEpoch { current }),
-    }
-}
-
-/// Whether `feed` would answer anything but an empty page.
-pub(crate) fn would_answer(
+/// Whether there is an entry after `after`.
+pub(crate) fn any_after(
     connection: &Connection,
-    space: Option<&Space>,
+    space: &Space,
     after: FeedCursor,
-) -> rusqlite::Result<bool> {
-    let Ok((after, _)) = check(space, after) else {
-        return Ok(true);
+) -> rusqlite::Result<Answer> {
+    let after = after.seq();
+    let any = space.row.head > after && {
+        let mut entry = connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM operation WHERE incarnation = ?1 AND seq > ?2)
+                 OR EXISTS (SELECT 1 FROM tombstone WHERE incarnation = ?1 AND seq > ?2)",
+        )?;
+        entry.query_row(params![space.incarnation, after.as_i64()], |row| row.get(0))?
     };
-    let Some(space) = space.filter(|space| space.head > after) else {
-        return Ok(false);
-    };
-    let mut entry = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM operation WHERE incarnation = ?1 AND seq > ?2)
-             OR EXISTS (SELECT 1 FROM tombstone WHERE incarnation = ?1 AND seq > ?2)",
-    )?;
-    entry.query_row(params![space.incarnation, after.as_i64()], |row| row.get(0))
+    Ok(Answer::Any {
+        space: Some(space.stats()),
+        any,
+    })
 }
 
+/// The entries after `after`, up to the limit.
 pub(crate) fn feed(
     connection: &Connection,
-    space: Option<&Space>,
+    space: &Space,
     after: FeedCursor,
     limit: Limit,
     payloads: Payloads,
-) -> rusqlite::Result<Result<FeedPage, ErrorKind>> {
-    let (seq, floor) = match check(space, after) {
-        Ok(place) => place,
-        Err(refused) => return Ok(Err(refused)),
+) -> rusqlite::Result<Answer> {
+    let stats = space.stats();
+    let (entries, more) = match feed::position(Some(&stats), after) {
+        Ok(span) if !span.is_at_head() => {
+            entries(connection, space, span.after(), limit, payloads)?
+        }
+        _ => (Vec::new(), false),
     };
-    let Some(space) = space else {
-        return Ok(Ok(FeedPage {
-            entries: Vec::new(),
-            next: after,
-            more: false,
-        }));
-    };
-    let (entries, more) = entries(connection, space, seq, limit, payloads)?;
-    let seen = if more {
-        entries.last().map_or(seq, |entry| entry.seq)
-    } else {
-        space.head
-    };
-    let next = FeedCursor::After {
-        epoch: space.epoch,
-        floor,
-        seq: seen,
-    };
-    Ok(Ok(FeedPage {
+    Ok(Answer::Feed {
+        space: Some(stats),
         entries,
-        next,
         more,
-    }))
+    })
 }
 
-/// The entries after `after`, up to the limit, and whether some are left.
 fn entries(
     connection: &Connection,
     space: &Space,
@@ -103,37 +67,11 @@ fn entries(
         "SELECT seq, id, ts, object, reason, source_seq, lifted FROM tombstone
          WHERE incarnation = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let (incarnation, after, rows) = (space.incarnation, after.as_i64(), limit_plus_one(limit));
+    let (incarnation, after, rows) = (space.incarnation, after.as_i64(), limit.fetch_rows());
     let with_payloads = payloads == Payloads::Include;
-    let mut live = live.query(params![incarnation, after, rows, with_payloads])?;
-    let mut dead = dead.query(params![incarnation, after, rows])?;
-    let mut next_live = live.next()?.map(live_entry).transpose()?;
-    let mut next_dead = dead.next()?.map(dead_entry).transpose()?;
-    let mut entries = Vec::new();
-    let mut budget = Budget::new(limit.max_bytes());
-    loop {
-        let first_is_live = match (&next_live, &next_dead) {
-            (Some(live), Some(dead)) => live.seq < dead.seq,
-            (live, _) => live.is_some(),
-        };
-        let side = if first_is_live {
-            &mut next_live
-        } else {
-            &mut next_dead
-        };
-        let Some(entry) = side.take() else {
-            return Ok((entries, false));
-        };
-        if entries.len() == limit.max_rows() || !budget.takes(size(&entry)) {
-            return Ok((entries, true));
-        }
-        entries.push(entry);
-        if first_is_live {
-            next_live = live.next()?.map(live_entry).transpose()?;
-        } else {
-            next_dead = dead.next()?.map(dead_entry).transpose()?;
-        }
-    }
+    let live = live.query_map(params![incarnation, after, rows, with_payloads], live_entry)?;
+    let dead = dead.query_map(params![incarnation, after, rows], dead_entry)?;
+    feed::merge(live, dead, limit)
 }
 
 fn live_entry(row: &Row<'_>) -> rusqlite::Result<FeedEntry> {
@@ -167,20 +105,4 @@ fn entry(row: &Row<'_>, kind: FeedKind) -> rusqlite::Result<FeedEntry> {
         object: object(row.get_ref(3)?)?,
         kind,
     })
-}
-
-/// What the byte budget counts of an entry: its object, and its payload where it carries one.
-fn size(entry: &FeedEntry) -> usize {
-    let payload = match &entry.kind {
-        FeedKind::Live {
-            payload: Some(payload),
-            ..
-        } => payload.len(),
-        FeedKind::Live { .. } | FeedKind::Tombstone { .. } => 0,
-    };
-    payload
-        + entry
-            .object
-            .as_ref()
-            .map_or(0, |object| object.as_bytes().len())
 }

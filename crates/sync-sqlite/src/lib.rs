@@ -1,29 +1,27 @@
 #![doc = include_str!("../README.md")]
 
 mod apply;
-mod backend;
 mod check;
 mod columns;
 mod config;
 mod connection;
-mod digests;
+mod engine;
 mod error;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod feed;
 mod migrate;
 mod pool;
+mod read;
 mod scan;
-mod signal;
 mod space;
 mod state;
-mod store;
 mod sweep;
+mod watcher;
 
-pub use backend::SqliteBackend;
 pub use config::SqliteConfig;
+pub use engine::{Sqlite, SqliteBackend, SqliteStore};
 pub use rusqlite;
-pub use store::SqliteStore;
 pub use sync_core::{self, Durability};
 
 /// The backend's name in errors and tables.

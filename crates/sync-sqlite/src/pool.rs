@@ -8,9 +8,9 @@ use futures_channel::oneshot;
 use rusqlite::Connection;
 use sync_core::{Error, ErrorKind, Result};
 
+use crate::SqliteConfig;
 use crate::connection::{self, Role};
 use crate::error::failed;
-use crate::{NAME, SqliteConfig};
 
 type Job = Box<dyn FnOnce(Result<&mut Connection>) + Send>;
 
@@ -33,8 +33,8 @@ struct Shared {
     queue: Receiver<Job>,
     /// Threads that run or are being started.
     started: AtomicUsize,
-    /// Jobs that wait or run. Counted apart from the queue, because of a job that has just left it
-    /// nobody could say whether its thread still passes for idle.
+    /// Jobs that wait or run. Counted apart from the queue: a job that has just left it still keeps
+    /// its thread busy.
     jobs: AtomicUsize,
 }
 
@@ -61,7 +61,6 @@ impl Pool {
     /// has not begun then is not: callers that give up and ask again must not queue up work.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        operation: &'static str,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
@@ -70,7 +69,7 @@ impl Pool {
             if role == Role::Reader && answer.is_canceled() {
                 return;
             }
-            // Nobody may be waiting any more.
+            // The caller may have gone away.
             let _ = answer.send(connection.and_then(work));
         }));
         answered.await.unwrap_or_else(|_| {
@@ -79,7 +78,7 @@ impl Pool {
                 Role::Reader => ErrorKind::Failed,
                 Role::Writer | Role::Migrator => ErrorKind::UnknownOutcome,
             };
-            Err(Error::new(kind).of_backend(NAME).during(operation))
+            Err(Error::new(kind))
         })
     }
 
@@ -130,9 +129,7 @@ impl Pool {
         for job in self.shared.queue.try_iter() {
             self.shared.jobs.fetch_sub(1, Ordering::SeqCst);
             let message = format!("no thread could be started: {source}");
-            job(Err(Error::new(ErrorKind::Failed)
-                .with_message(message)
-                .of_backend(NAME)));
+            job(Err(Error::new(ErrorKind::Failed).with_message(message)));
         }
     }
 }
@@ -182,7 +179,7 @@ impl Shared {
 
     fn connect<'c>(&self, connection: &'c mut Option<Connection>) -> Result<&'c mut Connection> {
         if connection.is_none() {
-            let opened = connection::open(&self.config, self.role).map_err(failed("connect"));
+            let opened = connection::open(&self.config, self.role).map_err(failed);
             *connection = Some(opened.map_err(|error| connection::explain(&self.config, error))?);
         }
         connection
@@ -212,7 +209,7 @@ mod tests {
         let done = Arc::new(AtomicBool::new(false));
         {
             let done = Arc::clone(&done);
-            let dropped = pool.run("test", move |_| {
+            let dropped = pool.run(move |_| {
                 done.store(true, Ordering::SeqCst);
                 Ok(())
             });
@@ -223,7 +220,7 @@ mod tests {
             );
         }
         go.send(()).unwrap();
-        block_on(pool.run("test", |_| Ok(()))).unwrap();
+        block_on(pool.run(|_| Ok(()))).unwrap();
         done.load(Ordering::SeqCst)
     }
 

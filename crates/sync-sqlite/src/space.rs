@@ -1,11 +1,13 @@
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use sync_core::play::{Counters, SpaceRow};
 use sync_core::{Durability, Epoch, Error, ErrorKind, Result, Seq, SpaceName, Stats};
+use sync_kit::{Altered, Change};
 
-use crate::NAME;
 use crate::columns::position;
 use crate::error::{corrupt, failed};
+use crate::sweep;
 
 /// The name of this boot of the machine: what was written without fsync is certain until it ends.
 /// Where the system does not tell, each process is taken for a boot of its own.
@@ -25,11 +27,9 @@ pub(crate) struct Space {
     pub(crate) row_id: i64,
     pub(crate) epoch: Epoch,
     pub(crate) incarnation: i64,
-    pub(crate) head: Seq,
     pub(crate) floor: Seq,
-    pub(crate) total: u64,
-    pub(crate) ordered: u64,
-    pub(crate) tombstones: u64,
+    pub(crate) row: SpaceRow,
+    /// The boot of the machine in which the last page was written without fsync.
     boot: Option<String>,
 }
 
@@ -53,11 +53,15 @@ impl Space {
             row_id: row.get(0)?,
             epoch: Epoch::try_from(row.get_ref(1)?.as_blob()?).map_err(corrupt)?,
             incarnation: row.get(2)?,
-            head: position(row, 3)?,
+            row: SpaceRow {
+                head: position(row, 3)?,
+                counters: Counters {
+                    total: count(row, 5)?,
+                    ordered: count(row, 6)?,
+                    tombstones: count(row, 7)?,
+                },
+            },
             floor: position(row, 4)?,
-            total: count(row, 5)?,
-            ordered: count(row, 6)?,
-            tombstones: count(row, 7)?,
             boot: row.get(8)?,
         })
     }
@@ -78,27 +82,23 @@ impl Space {
                 row_id: transaction.last_insert_rowid(),
                 epoch,
                 incarnation,
-                head: Seq::ZERO,
                 floor: Seq::ZERO,
-                total: 0,
-                ordered: 0,
-                tombstones: 0,
+                row: SpaceRow::default(),
                 boot: None,
             })
         };
-        create().map_err(failed("apply"))
+        create().map_err(failed)
     }
 
-    /// Leaves everything behind for a new incarnation under a new epoch. Seqs go on.
+    /// Leaves everything behind for a new incarnation under a new epoch. Seqs and floor go on.
     pub(crate) fn reset(&mut self, transaction: &Transaction<'_>) -> Result<()> {
         self.epoch = Epoch::random()?;
-        discard(transaction, self.incarnation).map_err(failed("apply"))?;
-        self.incarnation = next_incarnation(transaction).map_err(failed("apply"))?;
-        (self.total, self.ordered, self.tombstones) = (0, 0, 0);
+        discard(transaction, self.incarnation).map_err(failed)?;
+        self.incarnation = next_incarnation(transaction).map_err(failed)?;
         Ok(())
     }
 
-    /// Writes the row back, with a new epoch where writes that were answered may have been lost.
+    /// Writes the row back, with a new epoch where acknowledged writes may have been lost.
     pub(crate) fn save(
         &mut self,
         transaction: &Transaction<'_>,
@@ -119,33 +119,24 @@ impl Space {
                     self.row_id,
                     self.epoch.as_bytes(),
                     self.incarnation,
-                    self.head.as_i64(),
+                    self.row.head.as_i64(),
                     self.floor.as_i64(),
-                    self.total.cast_signed(),
-                    self.ordered.cast_signed(),
-                    self.tombstones.cast_signed(),
+                    self.row.counters.total.cast_signed(),
+                    self.row.counters.ordered.cast_signed(),
+                    self.row.counters.tombstones.cast_signed(),
                     self.boot,
                 ])
         };
-        save().map(drop).map_err(failed("apply"))
-    }
-
-    /// The next seq.
-    pub(crate) fn mint(&mut self) -> Result<Seq> {
-        self.head = self
-            .head
-            .next()
-            .ok_or_else(|| Error::new(ErrorKind::Exhausted))?;
-        Ok(self.head)
+        save().map(drop).map_err(failed)
     }
 
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             epoch: Some(self.epoch),
-            total: self.total,
-            ordered: self.ordered,
-            tombstones: self.tombstones,
-            head: self.head,
+            total: self.row.counters.total,
+            ordered: self.row.counters.ordered,
+            tombstones: self.row.counters.tombstones,
+            head: self.row.head,
             floor: self.floor,
         }
     }
@@ -153,14 +144,14 @@ impl Space {
 
 /// Begins a transaction that writes to the space called `name`.
 ///
-/// The space's row says so on the disk before the first one that is not synced: a crash that takes
-/// that one must not take the sign of it as well.
+/// The space's row is marked on the disk before the first transaction that is not synced: a crash
+/// that takes that one must not take the mark as well.
 pub(crate) fn begin<'c>(
     connection: &'c Connection,
     name: &SpaceName,
     durability: Durability,
-) -> rusqlite::Result<(Transaction<'c>, Option<Space>)> {
-    loop {
+) -> Result<(Transaction<'c>, Option<Space>)> {
+    let begin = || loop {
         let transaction = immediate(connection)?;
         let space = Space::load(&transaction, name)?;
         // A space that is lost whole comes back under another epoch.
@@ -173,22 +164,76 @@ pub(crate) fn begin<'c>(
         let marked = mark(connection, name);
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         marked?;
-    }
+    };
+    begin().map_err(failed)
 }
 
-/// Commits. Where SQLite could not write, nobody can say whether a later recovery finds the
-/// transaction whole in the log; where it says why it refused, nothing was written.
-pub(crate) fn commit(transaction: Transaction<'_>, operation: &'static str) -> Result<()> {
+/// Commits. Where SQLite could not write, a later recovery may or may not find the transaction whole
+/// in the log; where it says why it refused, nothing was written.
+pub(crate) fn commit(transaction: Transaction<'_>) -> Result<()> {
     transaction.commit().map_err(|source| {
-        let error = failed(operation)(source);
+        let error = failed(source);
         match error.kind() {
             ErrorKind::Busy | ErrorKind::Full | ErrorKind::ReadOnly => error,
-            _ => Error::new(ErrorKind::UnknownOutcome)
-                .with_source(error)
-                .of_backend(NAME)
-                .during(operation),
+            _ => Error::new(ErrorKind::UnknownOutcome).with_source(error),
         }
     })
+}
+
+/// Changes the space as a whole.
+pub(crate) fn alter(
+    connection: &Connection,
+    name: &SpaceName,
+    durability: Durability,
+    change: Change,
+) -> Result<Altered> {
+    let (transaction, Some(mut space)) = begin(connection, name, durability)? else {
+        return Ok(Altered::Absent);
+    };
+    let altered = match change {
+        Change::NewEpoch => {
+            space.epoch = Epoch::random()?;
+            Altered::Epoch(space.epoch)
+        }
+        Change::RaiseFloor(up_to) => {
+            let floor = space.floor.max(up_to.min(space.row.head));
+            if floor == space.floor {
+                return Ok(Altered::Floor(floor));
+            }
+            space.floor = floor;
+            Altered::Floor(floor)
+        }
+        Change::PrunePiece(after) => {
+            let (dropped, next) = sweep::prune(&transaction, &space, after).map_err(failed)?;
+            let pruned = Altered::Pruned { dropped, next };
+            if dropped == 0 {
+                return Ok(pruned);
+            }
+            let counters = &mut space.row.counters;
+            counters.tombstones = Counters::less(counters.tombstones, dropped)?;
+            pruned
+        }
+    };
+    space.save(&transaction, durability)?;
+    commit(transaction)?;
+    Ok(altered)
+}
+
+/// Removes the space called `name` and leaves its rows to the sweep. Whether it existed.
+pub(crate) fn drop_space(connection: &Connection, name: &SpaceName) -> Result<bool> {
+    let transaction = immediate(connection).map_err(failed)?;
+    let Some(space) = Space::load(&transaction, name).map_err(failed)? else {
+        return Ok(false);
+    };
+    let remove = || {
+        transaction
+            .prepare_cached("DELETE FROM space WHERE space_id = ?1")?
+            .execute([space.row_id])?;
+        discard(&transaction, space.incarnation)
+    };
+    remove().map_err(failed)?;
+    commit(transaction)?;
+    Ok(true)
 }
 
 fn mark(connection: &Connection, name: &SpaceName) -> rusqlite::Result<()> {
@@ -205,19 +250,11 @@ fn immediate(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
 }
 
 /// Leaves an incarnation's rows to the sweep.
-pub(crate) fn discard(connection: &Connection, incarnation: i64) -> rusqlite::Result<()> {
+fn discard(connection: &Connection, incarnation: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO garbage (incarnation) VALUES (?1)")?
         .execute([incarnation])
         .map(drop)
-}
-
-/// A counter after `gone` of what it counts went. One that is too low for that is damaged, and must
-/// not be written back as a number that nobody can read.
-pub(crate) fn less(counter: u64, gone: u64) -> Result<u64> {
-    counter.checked_sub(gone).ok_or_else(|| {
-        Error::new(ErrorKind::Corrupt).with_message("a counter is lower than what it counts")
-    })
 }
 
 fn next_incarnation(connection: &Connection) -> rusqlite::Result<i64> {

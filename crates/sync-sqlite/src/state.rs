@@ -1,21 +1,20 @@
 //! Reads of state.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sync_core::{Batch, Bytes, Limit, StateEntry, StateKey};
+use sync_core::{Bytes, Limit, StateEntry, StateKey};
+use sync_kit::Answer;
 
 use crate::error::corrupt;
-use crate::scan::{Budget, limit_plus_one};
-use crate::space::Space;
 
 /// The value of a state key.
 pub(crate) fn load(
     connection: &Connection,
-    space: &Space,
-    key: &str,
+    incarnation: i64,
+    key: &StateKey,
 ) -> rusqlite::Result<Option<Bytes>> {
     connection
         .prepare_cached("SELECT value FROM state WHERE incarnation = ?1 AND key = ?2")?
-        .query_row(params![space.incarnation, key], |row| {
+        .query_row(params![incarnation, key.as_str()], |row| {
             Ok(Bytes::copy_from_slice(row.get_ref(0)?.as_blob()?))
         })
         .optional()
@@ -23,11 +22,11 @@ pub(crate) fn load(
 
 pub(crate) fn list(
     connection: &Connection,
-    space: &Space,
+    incarnation: i64,
     prefix: &str,
     after: Option<&StateKey>,
     limit: Limit,
-) -> rusqlite::Result<Batch<StateEntry, StateKey>> {
+) -> rusqlite::Result<Answer> {
     // Keys are text in SQLite's BINARY collation, which compares their UTF-8 bytes. One bound,
     // because of two SQLite would begin at the first and read up to the second.
     let after = after.map_or("", StateKey::as_str);
@@ -40,28 +39,19 @@ pub(crate) fn list(
         "SELECT key, value FROM state
          WHERE incarnation = ?1 AND key >= ?2 ORDER BY key LIMIT ?3",
     )?;
-    let limit_rows = limit_plus_one(limit).saturating_add(skipped);
-    let mut rows = statement.query(params![space.incarnation, from, limit_rows])?;
-    let mut items: Vec<StateEntry> = Vec::new();
-    let mut budget = Budget::new(limit.max_bytes());
-    while let Some(row) = rows.next()? {
-        let key = row.get_ref(0)?.as_str()?;
-        if key == after {
-            continue;
-        }
-        if !key.starts_with(prefix) {
-            break;
-        }
-        let value = row.get_ref(1)?.as_blob()?;
-        if items.len() == limit.max_rows() || !budget.takes(value.len()) {
-            let next = items.last().map(|entry| entry.key.clone());
-            return Ok(Batch { items, next });
-        }
-        let key = StateKey::new(key).map_err(corrupt)?;
-        items.push(StateEntry {
-            key,
-            value: Bytes::copy_from_slice(value),
-        });
-    }
-    Ok(Batch { items, next: None })
+    let fetch = i64::from(limit.fetch_rows()) + skipped;
+    let found = statement.query_map(params![incarnation, from, fetch], |row| {
+        let key = StateKey::new(row.get_ref(0)?.as_str()?).map_err(corrupt)?;
+        let value = Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?);
+        Ok(StateEntry { key, value })
+    })?;
+    let has_prefix = |entry: &StateEntry| entry.key.as_str().starts_with(prefix);
+    let found = found
+        .skip_while(|entry| {
+            entry
+                .as_ref()
+                .is_ok_and(|entry| entry.key.as_str() == after)
+        })
+        .take_while(|entry| entry.as_ref().map_or(true, has_prefix));
+    Answer::state(found, limit)
 }

@@ -1,11 +1,10 @@
 //! What runs in bounded pieces: the sweep after resets and drops, and prune.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use sync_core::{Durability, Result, Seq, SpaceName, Swept, TombstoneReason};
+use sync_core::{Seq, Swept, TombstoneReason};
 
 use crate::columns::position;
-use crate::error::failed;
-use crate::space::{self, Space};
+use crate::space::Space;
 
 /// Rows of one piece, which a page may have to wait for.
 pub(crate) const PIECE: usize = 1_000;
@@ -67,88 +66,38 @@ fn sweep_in(transaction: &Transaction<'_>, rows: i64) -> rusqlite::Result<u64> {
     Ok(removed.cast_unsigned())
 }
 
-/// Raises the floor to `up_to`, or to the head where that is lower; `None` without a space.
-pub(crate) fn raise_floor(
-    connection: &Connection,
-    name: &SpaceName,
-    durability: Durability,
-    up_to: Seq,
-) -> Result<Option<Seq>> {
-    let begun = space::begin(connection, name, durability).map_err(failed("prune"))?;
-    let (transaction, Some(mut space)) = begun else {
-        return Ok(None);
-    };
-    let floor = space.floor.max(up_to.min(space.head));
-    if floor > space.floor {
-        space.floor = floor;
-        space.save(&transaction, durability)?;
-        space::commit(transaction, "prune")?;
-    }
-    Ok(Some(floor))
-}
-
-/// What one transaction of a prune did.
-pub(crate) struct Piece {
-    pub(crate) dropped: u64,
-    /// The last seq it looked at, where more may follow.
-    pub(crate) next: Option<Seq>,
-}
-
-/// Looks at the next [`PIECE`] tombstones after the seq `after` and at or below the floor, in one
-/// transaction, and drops all but those that a prune spares.
-///
-/// A piece goes on where the one before it ended, so that spared tombstones are read once.
-pub(crate) fn prune_piece(
-    connection: &Connection,
-    name: &SpaceName,
-    durability: Durability,
-    after: Seq,
-) -> Result<Piece> {
-    let begun = space::begin(connection, name, durability).map_err(failed("prune"))?;
-    let (transaction, Some(mut space)) = begun else {
-        return Ok(Piece {
-            dropped: 0,
-            next: None,
-        });
-    };
-    let (dropped, next) = drop_after(&transaction, &space, after).map_err(failed("prune"))?;
-    if dropped > 0 {
-        space.tombstones = space::less(space.tombstones, dropped)?;
-        space.save(&transaction, durability)?;
-        space::commit(transaction, "prune")?;
-    }
-    Ok(Piece { dropped, next })
-}
-
-fn drop_after(
+/// Looks at the next tombstones after `after`, up to the floor, and drops all but standing ones of
+/// an operator. How many were dropped, and the last one that was looked at, where some are left.
+pub(crate) fn prune(
     transaction: &Transaction<'_>,
     space: &Space,
     after: Seq,
 ) -> rusqlite::Result<(u64, Option<Seq>)> {
-    let mut seqs = transaction.prepare_cached(
-        "SELECT count(*), max(seq) FROM
-           (SELECT seq FROM tombstone WHERE incarnation = ?1 AND seq > ?2 AND seq <= ?3
-            ORDER BY seq LIMIT ?4)",
-    )?;
-    let (incarnation, floor) = (space.incarnation, space.floor.as_i64());
-    let range = params![incarnation, after.as_i64(), floor, PIECE.cast_signed()];
-    let (seen, last) = seqs.query_row(range, |row| {
-        let seen: i64 = row.get(0)?;
-        let last = if seen == 0 { after } else { position(row, 1)? };
-        Ok((seen, last))
-    })?;
-    // The condition is `rules::outlives_prune`, turned round.
+    if space.row.counters.tombstones == 0 {
+        return Ok((0, None));
+    }
+    let (incarnation, after, floor) = (space.incarnation, after.as_i64(), space.floor.as_i64());
+    let last = transaction
+        .prepare_cached(
+            "SELECT seq FROM tombstone WHERE incarnation = ?1 AND seq > ?2 AND seq <= ?3
+             ORDER BY seq LIMIT 1 OFFSET ?4",
+        )?
+        .query_row(
+            params![incarnation, after, floor, PIECE.cast_signed() - 1],
+            |row| position::<Seq>(row, 0),
+        )
+        .optional()?;
+    let up_to = last.map_or(floor, Seq::as_i64);
     let dropped = transaction
         .prepare_cached(
             "DELETE FROM tombstone WHERE incarnation = ?1 AND seq > ?2 AND seq <= ?3
-               AND NOT (reason = ?4 AND lifted = 0)",
+               AND (reason <> ?4 OR lifted)",
         )?
         .execute(params![
             incarnation,
-            after.as_i64(),
-            last.as_i64(),
+            after,
+            up_to,
             TombstoneReason::Operator.code()
         ])?;
-    let more = seen == PIECE.cast_signed() as i64;
-    Ok((dropped as u64, more.then_some(last)))
+    Ok((dropped as u64, last))
 }

@@ -112,7 +112,7 @@ impl Database for File {
             costs
                 .map(|(statement, cost)| Work {
                     statement,
-                    rows: cost.steps,
+                    rows: cost.units,
                 })
                 .collect()
         });

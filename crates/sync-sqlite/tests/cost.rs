@@ -117,7 +117,7 @@ fn opening_and_reset_cost_the_same_with_1_000_and_with_200_000_rows() {
             let [small, large] =
                 [small, large].map(|costs| costs.get(text).copied().unwrap_or_default());
             let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            println!("{:>9} {:>9}  {line}", small.steps, large.steps);
+            println!("{:>9} {:>9}  {line}", small.units, large.units);
         }
         assert_eq!(small, large, "{step}");
         for text in small.keys() {
@@ -160,7 +160,7 @@ fn a_page_of_state_costs_the_same_wherever_it_begins() {
         assert_eq!(page.items.len(), 10);
         let first = after.map_or_else(|| format!("{prefix}0000"), |_| format!("{prefix}0901"));
         assert_eq!(page.items[0].key.as_str(), first);
-        work.take().values().map(|cost| cost.steps).sum::<u64>()
+        work.take().values().map(|cost| cost.units).sum::<u64>()
     };
     let first = steps("a", None);
     for (what, steps) in [
