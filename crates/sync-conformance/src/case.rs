@@ -1,24 +1,28 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
+use crate::calls::Calls;
 use crate::cases::{self, CASES};
 use crate::failure::{Failure, Verdict};
 use crate::harness::{Harness, Power, offers};
-use crate::process::{self, WorkerTest};
-use crate::report;
-use crate::rig::Rig;
+use crate::rig::{Rig, Run};
+
+/// The group of the cases that measure time, and the first part of the names of their tests.
+const ALONE: &str = "alone";
 
 /// One case of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Case {
     /// Its number in the catalogue; letters tell the cases of one number apart.
     pub id: &'static str,
     /// What it promises, as a sentence with underscores. Unique; also the name of its test.
     pub name: &'static str,
-    /// The topic.
+    /// The topic: the module of the suite that has the case.
     pub group: &'static str,
+    /// Where the promise is documented: `Trait::method` of `sync-core`.
+    pub about: &'static str,
     /// Without these powers it cannot be run.
     pub needs: &'static [Power],
 }
@@ -29,6 +33,32 @@ impl Case {
         CASES
             .iter()
             .find(|case| case.name == name_or_id || case.id == name_or_id)
+    }
+
+    /// Whether the case compares times. Its test is run with nothing beside it, and more than once
+    /// before it fails.
+    pub fn measures_time(&self) -> bool {
+        self.group == ALONE
+    }
+
+    /// The name of its test: that of the case, behind `alone::` where it measures time.
+    pub fn test_name(&self) -> String {
+        if self.measures_time() {
+            format!("{ALONE}::{}", self.name)
+        } else {
+            self.name.to_owned()
+        }
+    }
+
+    /// Where the promise is documented, as a name and an address.
+    pub(crate) fn documentation(&self) -> String {
+        let Some((item, method)) = self.about.split_once("::") else {
+            return self.about.to_owned();
+        };
+        format!(
+            "`{}`, https://docs.rs/sync-core/latest/sync_core/trait.{item}.html#tymethod.{method}",
+            self.about
+        )
     }
 
     /// What the case promises, with spaces.
@@ -70,14 +100,13 @@ impl Outcome {
 /// A case that starts [processes](Power::Processes) fails here: it can only be run by
 /// [`suite!`](crate::suite), which gives those processes their entry point.
 pub fn run_case<H: Harness>(harness: &H, case: &Case) -> Outcome {
-    run(harness, case, None)
+    run(harness, case, &Calls::default(), None)
 }
 
-/// Like [`run_case`], from a module that has a test `conformance_worker` of [`run_worker`]: the
-/// entry point of the processes that the case starts.
+/// Like [`run_case`], inside a suite that has an entry point for the processes that the case starts.
 #[doc(hidden)]
-pub fn run_case_in<H: Harness>(harness: &H, case: &Case, module: &'static str) -> Outcome {
-    run(harness, case, Some(WorkerTest(module)))
+pub fn run_case_in<H: Harness>(harness: &H, case: &Case, suite: &'static str) -> Outcome {
+    run(harness, case, &Calls::default(), Some(suite))
 }
 
 /// Runs every case, one after the other.
@@ -88,51 +117,27 @@ pub fn run_all<H: Harness>(harness: &H) -> Vec<(Case, Outcome)> {
         .collect()
 }
 
-/// The body of every test that [`suite!`](crate::suite) makes.
-///
-/// # Panics
-///
-/// Where the case fails, or its line of the table cannot be written.
-#[doc(hidden)]
-pub fn run_test<H: Harness>(name: &'static str, module: &'static str) {
-    let Some(case) = Case::find(name) else {
-        panic!("no case is called {name}");
+/// Runs a case that may start processes of `suite`. A panic is a failure.
+pub(crate) fn run<H: Harness>(
+    harness: &H,
+    case: &Case,
+    calls: &Calls,
+    suite: Option<&'static str>,
+) -> Outcome {
+    let run = Run {
+        harness,
+        calls,
+        suite,
     };
-    let harness = H::default();
-    let begun = Instant::now();
-    let outcome = run(&harness, case, Some(WorkerTest(module)));
-    let reported = report::append(harness.name(), case, &outcome, begun.elapsed());
-    match outcome {
-        Outcome::Passed => {}
-        Outcome::Unsupported(power) => println!("unsupported: no power {power}"),
-        Outcome::Failed(message) => panic!("{}: case {case}: {message}", harness.name()),
-    }
-    if let Err(error) = reported {
-        panic!("the line of the table was not written: {error}");
-    }
-}
-
-/// The body of the test that is the entry point of other processes.
-///
-/// # Panics
-///
-/// Where the process has a task and the task fails.
-#[doc(hidden)]
-pub fn run_worker<H: Harness>() {
-    if let Err(failure) = process::work::<H>() {
-        panic!("{failure}");
-    }
-}
-
-fn run<H: Harness>(harness: &H, case: &Case, worker: Option<WorkerTest>) -> Outcome {
-    match catch_unwind(AssertUnwindSafe(|| attempt(harness, case, worker))) {
+    match catch_unwind(AssertUnwindSafe(|| attempt(run, case))) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
         Err(panic) => Outcome::Failed(format!("panicked: {}", message_of(&*panic))),
     }
 }
 
-fn attempt<H: Harness>(harness: &H, case: &Case, worker: Option<WorkerTest>) -> Verdict<Outcome> {
+fn attempt<H: Harness>(run: Run<'_, H>, case: &Case) -> Verdict<Outcome> {
+    let harness = run.harness;
     for power in case.needs {
         if harness.powers().contains(power) {
             continue;
@@ -144,11 +149,12 @@ fn attempt<H: Harness>(harness: &H, case: &Case, worker: Option<WorkerTest>) -> 
         }
         return Ok(Outcome::Unsupported(*power));
     }
-    let rig = Rig { harness, worker };
+    let rig = Rig { run };
     cases::call(case.name, &rig).map(|()| Outcome::Passed)
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> String {
+/// What a panic says.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned())

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sync_core::{
     Backend, Error, ErrorKind, Migrated, Page, Result, Seq, SpaceName, StateKey, SyncStore,
@@ -27,6 +28,14 @@ pub trait Harness: Default + Send + Sync + 'static {
 
     /// A new, empty, migrated database that nobody else uses. Its resources go with the value.
     fn fresh(&self) -> Result<Self::Database>;
+
+    /// How long a case of [`suite!`](crate::suite) may take before it has failed.
+    ///
+    /// Ten minutes: the slowest case takes two on a machine that does eight other things. A case
+    /// that takes more than one says which call it is in.
+    fn time_limit(&self) -> Duration {
+        Duration::from_mins(10)
+    }
 
     /// Runs a future to its end. Called by many threads at once.
     ///

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod calls;
 mod case;
 #[expect(
     clippy::cast_possible_truncation,
@@ -11,6 +12,7 @@ mod failure;
 mod harness;
 pub mod model;
 mod process;
+mod program;
 mod report;
 mod rig;
 mod walk;
@@ -20,4 +22,6 @@ pub use cases::CASES;
 pub use harness::{BoundaryHook, COMMIT, COMMITTED, Database, Harness, Power, Work, WorkMeter};
 
 #[doc(hidden)]
-pub use case::{run_case_in, run_test, run_worker};
+pub use case::run_case_in;
+#[doc(hidden)]
+pub use program::{NEEDS_HARNESS_FALSE, Program};

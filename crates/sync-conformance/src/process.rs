@@ -1,37 +1,26 @@
-//! Other processes: the test binary starts itself again with one test and a task.
+//! Other processes: the test program starts itself again with a task.
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
+use crate::calls::Calls;
 use crate::cases;
 use crate::failure::{Failure, Verdict};
 use crate::harness::{Database, Harness};
-use crate::rig::Db;
+use crate::rig::{Db, Run};
 
-/// Which task a worker has; absent in the process a person started.
+/// The suite whose worker the process is; absent in the process that a person started.
+const SUITE: &str = "SYNC_CONFORMANCE_SUITE";
+/// Which task a worker has.
 const TASK: &str = "SYNC_CONFORMANCE_WORKER";
 /// By what the worker finds its database.
 const LOCATOR: &str = "SYNC_CONFORMANCE_LOCATOR";
 /// The task's argument.
 const ARGUMENT: &str = "SYNC_CONFORMANCE_ARGUMENT";
-/// Marks the lines a worker says, among those of the test harness.
+/// Marks the lines a worker says, among those that its backend may print.
 const SAYS: &str = "worker says: ";
-
-/// The path of the module that holds the test `suite!` makes for workers.
-#[derive(Clone, Copy)]
-pub(crate) struct WorkerTest(pub(crate) &'static str);
-
-impl WorkerTest {
-    /// The test's name as the test harness knows it: without the name of the crate.
-    fn name(self) -> String {
-        match self.0.split_once("::") {
-            Some((_, module)) => format!("{module}::conformance_worker"),
-            None => "conformance_worker".to_owned(),
-        }
-    }
-}
 
 /// A process that works on a database of this one.
 pub(crate) struct Worker {
@@ -46,7 +35,7 @@ impl Worker {
         task: &'static str,
         argument: impl AsRef<OsStr>,
     ) -> Verdict<Self> {
-        let Some(worker) = db.worker else {
+        let Some(suite) = db.run.suite else {
             return Err(Failure::new(
                 "the case starts processes and can only run inside `suite!`",
             ));
@@ -55,7 +44,7 @@ impl Worker {
             return Err(Failure::new("declares processes and has no locator"));
         };
         let mut child = Command::new(env::current_exe()?)
-            .args(["--exact", &worker.name(), "--nocapture", "--test-threads=1"])
+            .env(SUITE, suite)
             .env(TASK, task)
             .env(LOCATOR, locator)
             .env(ARGUMENT, argument)
@@ -74,7 +63,6 @@ impl Worker {
     /// The next line the worker says, or `None` after the last.
     pub(crate) fn hear(&mut self) -> Verdict<Option<String>> {
         for line in self.lines.by_ref() {
-            // The test harness begins a line of its own before the worker's first.
             if let Some((_, said)) = line?.split_once(SAYS) {
                 return Ok(Some(said.to_owned()));
             }
@@ -134,31 +122,23 @@ pub(crate) fn say(line: &str) {
     println!("{SAYS}{line}");
 }
 
-/// What the worker test does: its task, or nothing in a process that a person started.
-pub(crate) fn work<H: Harness>() -> Verdict {
-    let Ok(task) = env::var(TASK) else {
-        return Ok(());
-    };
-    let read = |name| env::var(name).map_err(|_| Failure::new(format!("{name} is not set")));
-    let harness = H::default();
-    let db = Db {
-        database: harness.attach(&read(LOCATOR)?)?,
-        harness: &harness,
-        worker: None,
-    };
-    cases::work(&task, &db, &read(ARGUMENT)?)
+/// The suite whose worker this process is, where it is one.
+pub(crate) fn suite() -> Option<String> {
+    env::var(SUITE).ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_worker_test_is_named_as_the_test_harness_names_it() {
-        assert_eq!(WorkerTest("conformance").name(), "conformance_worker");
-        assert_eq!(
-            WorkerTest("conformance::full::deep").name(),
-            "full::deep::conformance_worker"
-        );
-    }
+/// Does the task of this process.
+pub(crate) fn work<H: Harness>() -> Verdict {
+    let read = |name| env::var(name).map_err(|_| Failure::new(format!("{name} is not set")));
+    let (task, locator, argument) = (read(TASK)?, read(LOCATOR)?, read(ARGUMENT)?);
+    let harness = H::default();
+    let db = Db {
+        database: harness.attach(&locator)?,
+        run: Run {
+            harness: &harness,
+            calls: &Calls::default(),
+            suite: None,
+        },
+    };
+    cases::work(&task, &db, &argument)
 }

@@ -17,24 +17,48 @@ use sync_core::{
     StateEntry, StateKey, Stats, Swept, SyncState, SyncStore, TimeKey, TimeRange,
 };
 
+use crate::calls::Calls;
 use crate::failure::{Failure, Verdict};
 use crate::harness::{BoundaryHook, Database, Harness, WorkMeter};
-use crate::process::WorkerTest;
 
-/// The harness and how to start processes with it.
-pub(crate) struct Rig<'h, H: Harness> {
+/// One run of a case.
+pub(crate) struct Run<'h, H> {
     pub(crate) harness: &'h H,
-    pub(crate) worker: Option<WorkerTest>,
+    /// The calls that the case has made.
+    pub(crate) calls: &'h Calls,
+    /// The suite whose processes the case may start; absent where it is run as a library.
+    pub(crate) suite: Option<&'static str>,
+}
+
+impl<H> Clone for Run<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Run<'_, H> {}
+
+impl<H: Harness> Run<'_, H> {
+    /// Runs a call of `method` to its end.
+    pub(crate) fn call<F: Future>(&self, method: &'static str, future: F) -> F::Output {
+        let call = || self.harness.block_on(future);
+        self.calls.during(method, call)
+    }
+}
+
+/// What a case gets.
+pub(crate) struct Rig<'h, H: Harness> {
+    pub(crate) run: Run<'h, H>,
 }
 
 impl<'h, H: Harness> Rig<'h, H> {
     /// A new, empty, isolated database.
     #[track_caller]
     pub(crate) fn fresh(&self) -> Verdict<Db<'h, H>> {
+        let fresh = || self.run.harness.fresh();
         Ok(Db {
-            harness: self.harness,
-            database: self.harness.fresh()?,
-            worker: self.worker,
+            run: self.run,
+            database: self.run.calls.during("Harness::fresh", fresh)?,
         })
     }
 
@@ -48,15 +72,14 @@ impl<'h, H: Harness> Rig<'h, H> {
 
 /// One database under test.
 pub(crate) struct Db<'h, H: Harness> {
-    pub(crate) harness: &'h H,
+    pub(crate) run: Run<'h, H>,
     pub(crate) database: H::Database,
-    pub(crate) worker: Option<WorkerTest>,
 }
 
 impl<'h, H: Harness> Db<'h, H> {
     /// A handle with connections of its own.
     pub(crate) fn connect(&self) -> Result<Connection<'h, H>> {
-        self.connection(self.harness.block_on(self.database.connect()))
+        self.connection(self.run.call("connect", self.database.connect()))
     }
 
     /// The space every case writes to, through a handle of its own.
@@ -65,20 +88,19 @@ impl<'h, H: Harness> Db<'h, H> {
     }
 
     pub(crate) fn connect_with_boundaries(&self, hook: BoundaryHook) -> Result<Connection<'h, H>> {
-        let connected = self
-            .harness
-            .block_on(self.database.connect_with_boundaries(hook));
+        let connecting = self.database.connect_with_boundaries(hook);
+        let connected = self.run.call("connect", connecting);
         self.connection(connected)
     }
 
     pub(crate) fn connect_counting(&self) -> Result<(Connection<'h, H>, WorkMeter)> {
-        let (backend, meter) = self.harness.block_on(self.database.connect_counting())?;
+        let (backend, meter) = self.run.call("connect", self.database.connect_counting())?;
         Ok((self.connection(Ok(backend))?, meter))
     }
 
     fn connection(&self, connected: Result<H::Backend>) -> Result<Connection<'h, H>> {
         Ok(Connection {
-            harness: self.harness,
+            run: self.run,
             backend: Arc::new(connected?),
         })
     }
@@ -86,16 +108,16 @@ impl<'h, H: Harness> Db<'h, H> {
 
 /// One handle on a database.
 pub(crate) struct Connection<'h, H: Harness> {
-    harness: &'h H,
+    run: Run<'h, H>,
     backend: Arc<H::Backend>,
 }
 
 impl<'h, H: Harness> Connection<'h, H> {
     pub(crate) fn open(&self, space: &str) -> Result<Space<'h, H>> {
         let name = SpaceName::new(space)?;
-        let store = self.harness.block_on(self.backend.open(&name))?;
+        let store = self.run.call("open", self.backend.open(&name))?;
         Ok(Space {
-            harness: self.harness,
+            run: self.run,
             _backend: Arc::clone(&self.backend),
             store,
         })
@@ -106,26 +128,26 @@ impl<'h, H: Harness> Connection<'h, H> {
     }
 
     pub(crate) fn describe(&self) -> Result<Description> {
-        self.harness.block_on(self.backend.describe())
+        self.run.call("describe", self.backend.describe())
     }
 
     pub(crate) fn spaces(&self, after: Option<&SpaceName>, limit: usize) -> Result<Vec<SpaceName>> {
-        self.harness.block_on(self.backend.spaces(after, limit))
+        self.run.call("spaces", self.backend.spaces(after, limit))
     }
 
     pub(crate) fn drop_space(&self, space: &str) -> Result<bool> {
         let name = SpaceName::new(space)?;
-        self.harness.block_on(self.backend.drop_space(&name))
+        self.run.call("drop_space", self.backend.drop_space(&name))
     }
 
     pub(crate) fn sweep(&self, rows: usize) -> Result<Swept> {
-        self.harness.block_on(self.backend.sweep(rows))
+        self.run.call("sweep", self.backend.sweep(rows))
     }
 }
 
 /// A space whose calls block. The handle of the database lives as long.
 pub(crate) struct Space<'h, H: Harness> {
-    pub(crate) harness: &'h H,
+    pub(crate) run: Run<'h, H>,
     _backend: Arc<H::Backend>,
     pub(crate) store: <H::Backend as Backend>::Store,
 }
@@ -136,15 +158,15 @@ impl<H: Harness> Space<'_, H> {
     }
 
     pub(crate) fn apply(&self, page: Page) -> Result<Applied> {
-        self.harness.block_on(self.store.apply(page))
+        self.run.call("apply", self.store.apply(page))
     }
 
     pub(crate) fn part(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-        self.harness.block_on(self.store.get(ids, max_bytes))
+        self.run.call("get", self.store.get(ids, max_bytes))
     }
 
     pub(crate) fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {
-        self.harness.block_on(self.store.known(ids))
+        self.run.call("known", self.store.known(ids))
     }
 
     pub(crate) fn scan_time(
@@ -153,8 +175,8 @@ impl<H: Harness> Space<'_, H> {
         after: Option<TimeKey>,
         limit: Limit,
     ) -> Result<Batch<Row, TimeKey>> {
-        self.harness
-            .block_on(self.store.scan_time(range, after, limit))
+        self.run
+            .call("scan_time", self.store.scan_time(range, after, limit))
     }
 
     pub(crate) fn scan_keys(
@@ -163,8 +185,8 @@ impl<H: Harness> Space<'_, H> {
         after: Option<TimeKey>,
         limit: Limit,
     ) -> Result<Batch<TimeKey, TimeKey>> {
-        self.harness
-            .block_on(self.store.scan_keys(range, after, limit))
+        self.run
+            .call("scan_keys", self.store.scan_keys(range, after, limit))
     }
 
     pub(crate) fn scan_order(
@@ -172,7 +194,8 @@ impl<H: Harness> Space<'_, H> {
         after: Option<OrderKey>,
         limit: Limit,
     ) -> Result<Batch<Row, OrderKey>> {
-        self.harness.block_on(self.store.scan_order(after, limit))
+        self.run
+            .call("scan_order", self.store.scan_order(after, limit))
     }
 
     pub(crate) fn scan_object(
@@ -181,8 +204,8 @@ impl<H: Harness> Space<'_, H> {
         after: Option<Seq>,
         limit: Limit,
     ) -> Result<Batch<Row, Seq>> {
-        self.harness
-            .block_on(self.store.scan_object(object, after, limit))
+        self.run
+            .call("scan_object", self.store.scan_object(object, after, limit))
     }
 
     pub(crate) fn feed(
@@ -191,8 +214,8 @@ impl<H: Harness> Space<'_, H> {
         limit: Limit,
         payloads: Payloads,
     ) -> Result<FeedPage> {
-        self.harness
-            .block_on(self.store.feed(after, limit, payloads))
+        self.run
+            .call("feed", self.store.feed(after, limit, payloads))
     }
 
     /// `changed`, or `None` where it did not resolve within `patience`.
@@ -201,27 +224,27 @@ impl<H: Harness> Space<'_, H> {
     }
 
     pub(crate) fn stats(&self) -> Result<Stats> {
-        self.harness.block_on(self.store.stats())
+        self.run.call("stats", self.store.stats())
     }
 
     pub(crate) fn prune(&self, up_to: Seq) -> Result<Pruned> {
-        self.harness.block_on(self.store.prune(up_to))
+        self.run.call("prune", self.store.prune(up_to))
     }
 
     pub(crate) fn new_epoch(&self) -> Result<Option<Epoch>> {
-        self.harness.block_on(self.store.new_epoch())
+        self.run.call("new_epoch", self.store.new_epoch())
     }
 
     pub(crate) fn check(&self) -> Result<Vec<String>> {
-        self.harness.block_on(self.store.check())
+        self.run.call("check", self.store.check())
     }
 
     pub(crate) fn load(&self, key: &StateKey) -> Result<Option<Bytes>> {
-        self.harness.block_on(self.store.load(key))
+        self.run.call("load", self.store.load(key))
     }
 
     pub(crate) fn load_many(&self, keys: &[StateKey]) -> Result<Vec<Option<Bytes>>> {
-        self.harness.block_on(self.store.load_many(keys))
+        self.run.call("load_many", self.store.load_many(keys))
     }
 
     pub(crate) fn list(
@@ -230,7 +253,7 @@ impl<H: Harness> Space<'_, H> {
         after: Option<&StateKey>,
         limit: Limit,
     ) -> Result<Batch<StateEntry, StateKey>> {
-        self.harness.block_on(self.store.list(prefix, after, limit))
+        self.run.call("list", self.store.list(prefix, after, limit))
     }
 
     /// Runs `future` to its end, or drops it after `patience`.
@@ -243,7 +266,7 @@ impl<H: Harness> Space<'_, H> {
                 let _ = alarm.send(());
             }
         });
-        let raced = self.harness.block_on(async {
+        let raced = self.run.call("changed", async {
             match select(pin!(future), ring).await {
                 Either::Left((output, _)) => Some(output),
                 Either::Right(_) => None,

@@ -12,6 +12,10 @@ use crate::failure::{Verdict, ensure, ensure_eq, fail};
 use crate::harness::Harness;
 use crate::rig::Space;
 
+/// How often [`Space::at_rest`] looks before it gives up. A statement that was sent before a kill
+/// ends, and a look takes longer than most.
+const LOOKS: u32 = 50;
+
 /// Everything a reader can see of a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dump {
@@ -132,6 +136,38 @@ impl<H: Harness> Space<'_, H> {
 
     /// Recounts everything and compares every walk with every other and with the counters.
     pub(crate) fn audit(&self) -> Verdict {
+        self.while_equal(|| Ok(self.stats()?), Self::recount)
+    }
+
+    /// What `look` finds while the space does not change.
+    ///
+    /// After a kill or a lost connection the server may still run what it was sent, so several
+    /// calls that are to be compared are made between two equal readings of all that can change.
+    pub(crate) fn at_rest<T>(&self, look: impl Fn(&Self) -> Verdict<T>) -> Verdict<T> {
+        let reading = || Ok((self.stats()?, self.state_with("", Limit::rows(1_000))?));
+        self.while_equal(reading, look)
+    }
+
+    fn while_equal<T, Reading: PartialEq + std::fmt::Debug>(
+        &self,
+        reading: impl Fn() -> Verdict<Reading>,
+        look: impl Fn(&Self) -> Verdict<T>,
+    ) -> Verdict<T> {
+        let mut before = reading()?;
+        for _ in 0..LOOKS {
+            let found = look(self);
+            let after = reading()?;
+            if before == after {
+                return found;
+            }
+            before = after;
+        }
+        fail!(
+            "the space changed during each of {LOOKS} looks, and nothing writes to it: {before:?}"
+        )
+    }
+
+    fn recount(&self) -> Verdict {
         let Dump {
             stats, rows, feed, ..
         } = self.dump()?;

@@ -189,10 +189,4 @@ macro_rules! harness {
 harness!(Full, "sqlite", Durability::Machine);
 harness!(Normal, "sqlite-normal", Durability::Process);
 
-mod full {
-    sync_conformance::suite!(super::Full);
-}
-
-mod normal {
-    sync_conformance::suite!(super::Normal);
-}
+sync_conformance::suite! { full: Full, normal: Normal }

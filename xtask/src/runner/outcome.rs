@@ -26,7 +26,7 @@ impl Verdict {
         let reason = log
             .lines()
             .find_map(|line| line.split_once(NOT_APPLICABLE))
-            .map(|(_, reason)| reason.trim().to_owned());
+            .map(|(_, reason)| reason.trim().trim_end_matches(')').to_owned());
         reason.map_or(Self::Passed, Self::NotApplicable)
     }
 }
@@ -140,7 +140,9 @@ mod tests {
     fn a_case_that_says_it_is_not_applicable_is_told_from_one_that_passed() {
         assert_eq!(Verdict::of_log("running 1 test\n"), Verdict::Passed);
         assert_eq!(
-            Verdict::of_log("running 1 test\ntest a ... unsupported: no power copies\n"),
+            Verdict::of_log(
+                "running 1 test\ntest a ... ignored (n/a, unsupported: no power copies)\n"
+            ),
             Verdict::NotApplicable("no power copies".to_owned())
         );
     }

@@ -173,7 +173,8 @@ impl Runner<'_> {
                 let free = running < jobs.at_least || running < jobs.at_most && load.is_idle();
                 if free && let Some(task) = waiting.pop_front() {
                     let ended = ended.clone();
-                    scope.spawn(move || ended.send(self.run_one(&task)));
+                    // It cannot fail: the receiver outlives the scope.
+                    scope.spawn(move || drop(ended.send(self.run_one(&task))));
                     running += 1;
                     continue;
                 }

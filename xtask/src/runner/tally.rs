@@ -9,7 +9,12 @@ pub(super) struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// Conformance cases that a store declares it cannot run. Their program counts them as ignored.
+    not_applicable: u64,
 }
+
+/// How the line of such a case ends, before the reason.
+const NOT_APPLICABLE: &str = " ignored (n/a, ";
 
 impl Tally {
     /// The sum over all closing lines in an output.
@@ -18,16 +23,21 @@ impl Tally {
         for line in output.lines() {
             tally.add(line);
         }
+        tally.ignored = tally.ignored.saturating_sub(tally.not_applicable);
         tally
     }
 
-    /// Tests that ran, well or badly.
+    /// Tests that ran, well or badly, or said that they are not applicable.
     pub(super) fn ran(self) -> u64 {
-        self.passed + self.failed
+        self.passed + self.failed + self.not_applicable
     }
 
-    /// Counts `line` if it is a test program's closing line: `test result: ok. 3 passed; …`.
+    /// Counts `line` if it is a test program's closing line, `test result: ok. 3 passed; …`, or the
+    /// line of a case that is not applicable.
     fn add(&mut self, line: &str) {
+        if line.starts_with("test ") && line.contains(NOT_APPLICABLE) {
+            self.not_applicable += 1;
+        }
         let Some((_, counts)) = line
             .strip_prefix("test result: ")
             .and_then(|rest| rest.split_once(". "))
@@ -80,6 +90,7 @@ impl AddAssign for Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.ignored += other.ignored;
+        self.not_applicable += other.not_applicable;
     }
 }
 
@@ -89,8 +100,13 @@ impl fmt::Display for Tally {
             passed,
             failed,
             ignored,
+            not_applicable,
         } = self;
-        write!(f, "{passed} passed, {failed} failed, {ignored} ignored")
+        write!(f, "{passed} passed, {failed} failed, {ignored} ignored")?;
+        if *not_applicable > 0 {
+            write!(f, ", {not_applicable} n/a")?;
+        }
+        Ok(())
     }
 }
 
@@ -111,7 +127,8 @@ mod tests {
             Tally {
                 passed: 13,
                 failed: 2,
-                ignored: 4
+                ignored: 4,
+                not_applicable: 0
             }
         );
         assert_eq!(tally.ran(), 15);
@@ -130,6 +147,16 @@ mod tests {
     #[test]
     fn a_run_without_any_test_is_a_problem() {
         assert_eq!(Tally::of("running 0 tests").problems(), ["no test ran"]);
+    }
+
+    #[test]
+    fn a_case_that_a_store_cannot_run_is_no_problem() {
+        let tally = Tally::of(
+            "test a_reset_costs_the_same ... ignored (n/a, unsupported: no power work)\n\
+             test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n",
+        );
+        assert_eq!((tally.problems(), tally.ran()), (Vec::new(), 2));
+        assert_eq!(tally.to_string(), "1 passed, 0 failed, 0 ignored, 1 n/a");
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(crate) fn counters_equal_a_recount<H: Harness>(rig: &Rig<'_, H>) -> Verdict 
 pub(crate) fn verify_finds_nothing_in_a_sound_space<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let (_db, space) = rig.space()?;
     for n in 0..3 {
-        let report = rig.harness.block_on(space.store.verify())?;
+        let report = rig.run.call("verify", space.store.verify())?;
         ensure!(
             report.is_clean(),
             "findings in a sound space: {:?}",

@@ -10,7 +10,7 @@ use crate::harness::{Harness, Power, offers};
 use crate::rig::Rig;
 
 pub(crate) fn declared_powers_are_offered_and_no_others<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
-    let declared = rig.harness.powers();
+    let declared = rig.run.harness.powers();
     let distinct: BTreeSet<Power> = declared.iter().copied().collect();
     ensure_eq!(
         distinct.len(),
@@ -18,7 +18,7 @@ pub(crate) fn declared_powers_are_offered_and_no_others<H: Harness>(rig: &Rig<'_
         "distinct powers among the declared {declared:?}"
     );
     for power in Power::ALL {
-        let offered = offers(rig.harness, power)?;
+        let offered = offers(rig.run.harness, power)?;
         ensure_eq!(
             offered,
             declared.contains(&power),
@@ -32,7 +32,7 @@ pub(crate) fn declared_capabilities_fit_the_harness<H: Harness>(rig: &Rig<'_, H>
     let db = rig.fresh()?;
     let connection = db.connect()?;
     let capabilities = connection.capabilities();
-    let processes = rig.harness.powers().contains(&Power::Processes);
+    let processes = rig.run.harness.powers().contains(&Power::Processes);
     ensure_eq!(
         processes,
         capabilities.multi_process,

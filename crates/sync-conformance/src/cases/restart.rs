@@ -10,7 +10,7 @@ use crate::data::{id, ids, key, op, order, page_of, removed, seq, space_name};
 use crate::failure::{Verdict, ensure, ensure_eq, ensure_err, fail};
 use crate::harness::{Database, Harness};
 use crate::process::{Worker, say};
-use crate::rig::{Db, Rig};
+use crate::rig::{Db, Rig, Space};
 use crate::walk::Follower;
 
 const MANY: Limit = Limit::rows(1_000);
@@ -91,39 +91,48 @@ pub(crate) fn an_abrupt_end_loses_nothing_that_was_answered<H: Harness>(
         }
         worker.kill()?;
         let space = db.space()?;
-        let written = space.load(&key("cursor"))?;
-        let cursor = written.and_then(|value| String::from_utf8(value.to_vec()).ok());
-        let Some(cursor) = cursor.and_then(|text| text.parse::<u64>().ok()) else {
-            fail!("the cursor is gone after a kill");
-        };
-        ensure!(
-            cursor >= answered,
-            "page {answered} was answered, the cursor says {cursor}"
-        );
-        // Rows and cursor together: exactly the pages up to the cursor, and of the last one the
-        // delete or not.
-        let odd: Vec<OpId> = (0..=cursor).map(|n| id(2 * n + 1)).collect();
-        let got = space.get(&odd)?;
-        ensure!(
-            got.iter().all(Option::is_some),
-            "a row at or below the cursor is gone"
-        );
-        let beyond = space.get(&ids(2 * cursor + 2..2 * cursor + 12))?;
-        ensure!(
-            beyond.iter().all(Option::is_none),
-            "a row above the cursor is there"
-        );
+        let cursor = space.at_rest(|space| rows_fit_the_cursor(space, answered))?;
         ensure_eq!(space.stats()?.epoch, epoch, "the epoch after a kill");
         while follower.step(&space, Limit::rows(9), Payloads::Skip)? {}
         let seen: BTreeSet<OpId> = follower.entries.iter().map(|entry| entry.id).collect();
         ensure!(
-            odd.iter().all(|id| seen.contains(id)),
+            odd(cursor).iter().all(|id| seen.contains(id)),
             "a reader missed a row before a kill"
         );
         space.audit()?;
         from = cursor + 1;
     }
     Ok(())
+}
+
+/// Of the pages up to `cursor` the rows that are never deleted.
+fn odd(cursor: u64) -> Vec<OpId> {
+    (0..=cursor).map(|n| id(2 * n + 1)).collect()
+}
+
+/// Rows and cursor together: exactly the pages up to the cursor are there, and of the last one the
+/// delete or not. Answers the cursor.
+fn rows_fit_the_cursor<H: Harness>(space: &Space<'_, H>, answered: u64) -> Verdict<u64> {
+    let written = space.load(&key("cursor"))?;
+    let cursor = written.and_then(|value| String::from_utf8(value.to_vec()).ok());
+    let Some(cursor) = cursor.and_then(|text| text.parse::<u64>().ok()) else {
+        fail!("the cursor is gone after a kill");
+    };
+    ensure!(
+        cursor >= answered,
+        "page {answered} was answered, the cursor says {cursor}"
+    );
+    let got = space.get(&odd(cursor))?;
+    ensure!(
+        got.iter().all(Option::is_some),
+        "a row at or below the cursor is gone"
+    );
+    let beyond = space.get(&ids(2 * cursor + 2..2 * cursor + 12))?;
+    ensure!(
+        beyond.iter().all(Option::is_none),
+        "a row above the cursor is there"
+    );
+    Ok(cursor)
 }
 
 /// The copy is older than what readers saw. A new epoch tells them; seqs alone cannot, because

@@ -13,7 +13,7 @@ pub(crate) fn migrating_again_changes_nothing<H: Harness>(rig: &Rig<'_, H>) -> V
     let (db, space) = rig.space()?;
     let _ = space.apply(page_of(0..10))?;
     let before = space.dump()?;
-    let migrated = rig.harness.block_on(db.database.migrate())?;
+    let migrated = rig.run.call("migrate", db.database.migrate())?;
     ensure_eq!(
         migrated.from,
         migrated.to,
@@ -42,7 +42,7 @@ pub(crate) fn a_database_without_schema_says_so_until_it_is_migrated<H: Harness>
             "the message does not say what to run: {message}"
         );
     }
-    let migrated = rig.harness.block_on(db.database.migrate())?;
+    let migrated = rig.run.call("migrate", db.database.migrate())?;
     ensure_eq!(migrated.from, 0, "the version a migration found");
     let space = db.space()?;
     let _ = space.apply(page_of(0..3))?;
@@ -52,7 +52,7 @@ pub(crate) fn a_database_without_schema_says_so_until_it_is_migrated<H: Harness>
 pub(crate) fn of_many_migrations_at_once_one_migrates<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let db = empty(rig)?;
     let migrated = together(&[(); 8], |_, ()| {
-        let migrated = rig.harness.block_on(db.database.migrate())?;
+        let migrated = rig.run.call("migrate", db.database.migrate())?;
         Ok((migrated.from, migrated.to))
     })?;
     one_migrated(&migrated)?;
@@ -65,7 +65,7 @@ pub(crate) fn of_many_migrations_at_once_one_migrates<H: Harness>(rig: &Rig<'_, 
 pub(crate) const MIGRATE: &str = "migrate";
 
 pub(crate) fn migrate<H: Harness>(db: &Db<'_, H>, _argument: &str) -> Verdict {
-    let migrated = db.harness.block_on(db.database.migrate())?;
+    let migrated = db.run.call("migrate", db.database.migrate())?;
     say(&format!("{} {}", migrated.from, migrated.to));
     Ok(())
 }
@@ -92,9 +92,8 @@ pub(crate) fn of_many_migrating_processes_one_migrates<H: Harness>(rig: &Rig<'_,
 
 pub(crate) fn a_newer_schema_is_refused_and_left_alone<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let db = Db {
-        harness: rig.harness,
-        database: rig.harness.newer()?,
-        worker: rig.worker,
+        run: rig.run,
+        database: rig.run.harness.newer()?,
     };
     let (newer, supported, _) = mismatch(&db)?;
     ensure!(
@@ -102,7 +101,7 @@ pub(crate) fn a_newer_schema_is_refused_and_left_alone<H: Harness>(rig: &Rig<'_,
         "the newer schema is {newer}, supported is {supported}"
     );
     for _ in 0..2 {
-        match rig.harness.block_on(db.database.migrate()) {
+        match rig.run.call("migrate", db.database.migrate()) {
             Ok(migrated) => fail!("a newer schema was migrated: {migrated:?}"),
             Err(error) => ensure_eq!(
                 versions(&error),
@@ -122,9 +121,8 @@ pub(crate) fn a_newer_schema_is_refused_and_left_alone<H: Harness>(rig: &Rig<'_,
 
 fn empty<'h, H: Harness>(rig: &Rig<'h, H>) -> Verdict<Db<'h, H>> {
     Ok(Db {
-        harness: rig.harness,
-        database: rig.harness.empty()?,
-        worker: rig.worker,
+        run: rig.run,
+        database: rig.run.harness.empty()?,
     })
 }
 

@@ -19,18 +19,15 @@ use tempfile::TempDir;
 use crate::disk::lock;
 use crate::fault::{CONTROLS, Fault};
 
+/// The name under which its processes find their entry point.
+pub(crate) const SUITE: &str = "processes";
+
 /// Runs a case that starts processes.
 pub(crate) fn run(fault: Option<Fault>, case: &Case) -> Outcome {
-    run_case_in(&ProcessHarness { fault }, case, module_path!())
+    run_case_in(&ProcessHarness { fault }, case, SUITE)
 }
 
-#[test]
-fn conformance_worker() {
-    sync_conformance::run_worker::<ProcessHarness>();
-}
-
-#[test]
-fn the_sound_store_passes_every_case_that_starts_processes() {
+pub(crate) fn the_sound_store_passes() {
     let cases = sync_conformance::CASES.iter();
     for case in cases.filter(|case| case.needs.contains(&Power::Processes)) {
         assert_eq!(run(None, case), Outcome::Passed, "{case}");
@@ -38,18 +35,18 @@ fn the_sound_store_passes_every_case_that_starts_processes() {
 }
 
 #[derive(Default)]
-struct ProcessHarness {
+pub(crate) struct ProcessHarness {
     fault: Option<Fault>,
 }
 
 /// A file, in a directory of its own unless another process owns it.
-struct File {
+pub(crate) struct File {
     config: Config,
     _directory: Option<TempDir>,
 }
 
 #[derive(Clone)]
-struct Config {
+pub(crate) struct Config {
     sqlite: SqliteConfig,
     fault: Option<Fault>,
 }
@@ -129,7 +126,7 @@ impl Database for File {
 }
 
 /// A connection, and what goes wrong around it.
-struct Layer {
+pub(crate) struct Layer {
     inner: SqliteBackend,
     fault: Option<Fault>,
     /// Rows that a sweep says it has removed.
@@ -216,7 +213,7 @@ impl Backend for Layer {
     }
 }
 
-struct LayerStore {
+pub(crate) struct LayerStore {
     inner: Arc<<SqliteBackend as Backend>::Store>,
     fault: Option<Fault>,
     /// Pages that were answered and not written.

@@ -143,6 +143,9 @@ impl ControlStore {
     }
 
     fn wake(&self) {
+        if self.has(Fault::CommitsWakeNoCall) {
+            return;
+        }
         self.handle.own.notify(usize::MAX);
         self.disk().notify();
     }
