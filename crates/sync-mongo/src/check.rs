@@ -7,13 +7,13 @@ use mongodb::bson::rawdoc;
 use sync_core::{Digest, OpId, Result, SpaceName};
 
 use crate::database::Database;
-use crate::documents::{Fields, OperationKey};
+use crate::documents::{BATCH, Fields, OperationKey};
 use crate::error::corrupt;
 use crate::schema;
-use crate::snapshot::{BATCH, Snapshot};
-use crate::space::Space;
+use crate::snapshot::Snapshot;
+use crate::space::SpaceDocument;
 
-/// Findings that are described; more of them say nothing new.
+/// The most findings that are described; more of them say nothing new.
 const DESCRIBED: usize = 20;
 /// Rows of one snapshot: the server keeps the past for a few minutes, and a large space takes longer.
 const ROWS: i64 = BATCH;
@@ -23,8 +23,8 @@ pub(crate) async fn check(database: &Arc<Database>, name: &SpaceName) -> Result<
     let mut findings = schema::missing_indexes(database).await?;
     let mut after: Option<OpId> = None;
     loop {
-        let mut snapshot = Snapshot::new(database, "check");
-        let Some(space) = Space::load(&mut snapshot, name).await? else {
+        let mut snapshot = Snapshot::new(database);
+        let Some(space) = SpaceDocument::load(&mut snapshot, name).await? else {
             return Ok(findings);
         };
         let from = after.unwrap_or(OpId::new([0; 32]));

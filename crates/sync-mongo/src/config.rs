@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use mongodb::Client;
 use sync_core::{Error, ErrorKind, Result};
-
-use crate::NAME;
+use sync_kit::fault::Faults;
 
 /// How to reach a database of a MongoDB replica set.
 ///
@@ -24,8 +23,7 @@ pub struct MongoConfig {
     pub(crate) busy_timeout: Duration,
     pub(crate) commit_timeout: Duration,
     pub(crate) timeout: Duration,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) on_boundary: Option<crate::fault::Hook>,
+    pub(crate) faults: Faults,
 }
 
 /// Where the connections come from.
@@ -40,8 +38,8 @@ pub(crate) enum Source {
 impl MongoConfig {
     /// The database that `url` names, with the defaults of the methods below.
     ///
-    /// `url` is a connection string of the driver's. What it says of read and write concerns, read
-    /// preference and retries is not used: those are what the contract needs. Without
+    /// `url` is a connection string of the driver's. Its read and write concerns, read preference and
+    /// retries are not used: the contract decides them. Without
     /// `serverSelectionTimeoutMS` a server that does not answer is given up after 5 seconds, instead
     /// of the driver's 30.
     pub fn new(url: impl Into<String>) -> Self {
@@ -70,21 +68,20 @@ impl MongoConfig {
             busy_timeout: Duration::from_secs(30),
             commit_timeout: Duration::from_secs(15),
             timeout: Duration::from_secs(30),
-            #[cfg(feature = "fault-injection")]
-            on_boundary: None,
+            faults: Faults::default(),
         }
     }
 
-    /// What the names of the collections begin with, so that several installations, or another
-    /// program, can share a database. At most 64 bytes of `A-Z a-z 0-9 _ -`. Default: nothing.
+    /// A prefix of the names of the collections, so that several installations, or another program,
+    /// can share a database. At most 64 bytes of `A-Z a-z 0-9 _ -`. Default: nothing.
     pub fn collection_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.collection_prefix = prefix.into();
         self
     }
 
-    /// How long a page is tried again that meets another writer of its space, or a transaction that
-    /// the server gave up, before it fails with [`Busy`](sync_core::ErrorKind::Busy) or what the
-    /// server said. Default: 30 seconds.
+    /// How long a page is tried again that meets another writer of its space, or whose transaction
+    /// the server gave up, before it fails with [`Busy`](sync_core::ErrorKind::Busy) or the server's
+    /// own error. Default: 30 seconds.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
@@ -109,19 +106,17 @@ impl MongoConfig {
     /// (`committed`).
     #[cfg(feature = "fault-injection")]
     pub fn on_boundary(mut self, hook: crate::fault::Hook) -> Self {
-        self.on_boundary = Some(hook);
+        self.faults = Faults::at_boundaries(hook);
         self
     }
 
-    /// Refuses what cannot begin the name of a collection.
+    /// Refuses a prefix that the name of a collection cannot have.
     pub(crate) fn check(&self) -> Result<()> {
         let prefix = &self.collection_prefix;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         if prefix.len() > 64 || !prefix.bytes().all(allowed) {
             return Err(Error::new(ErrorKind::Config)
-                .with_message("a collection prefix is at most 64 bytes of A-Z a-z 0-9 _ -")
-                .of_backend(NAME)
-                .during("connect"));
+                .with_message("a collection prefix is at most 64 bytes of A-Z a-z 0-9 _ -"));
         }
         Ok(())
     }

@@ -8,21 +8,20 @@ use mongodb::error::Error as DriverError;
 use mongodb::options::{ClientOptions, DriverInfo, ServerAddress, WriteConcern};
 use mongodb::{Client, Database as DriverDatabase};
 use sync_core::{Error, ErrorKind, Result, Retry};
-use tokio::time::timeout;
+use sync_kit::fault::Faults;
 
+use crate::MongoConfig;
 use crate::config::Source;
-use crate::error::{failed, timed_out};
-use crate::transaction::refusals;
-use crate::{MongoConfig, NAME};
+use crate::error::{failed, refusals, within};
 
-/// How long a server that does not answer is waited for, where the URL says nothing else.
+/// The time after which a server that does not answer is given up, unless the URL names another.
 const SELECTION: Duration = Duration::from_secs(5);
 /// The wire version of MongoDB 5.0, the first that reads snapshots outside of transactions.
 const WIRE_VERSION: i32 = 13;
 /// What our connections are called in the server's log.
 const APP_NAME: &str = "sync-mongo";
 
-/// A database that is reached, and how long each answer is waited for.
+/// The connections to a database, and how long each answer is waited for.
 pub(crate) struct Database {
     pub(crate) client: Client,
     pub(crate) driver: DriverDatabase,
@@ -31,6 +30,7 @@ pub(crate) struct Database {
     pub(crate) busy_timeout: Duration,
     pub(crate) commit_timeout: Duration,
     pub(crate) timeout: Duration,
+    pub(crate) faults: Faults,
 }
 
 /// The names of the collections.
@@ -92,6 +92,7 @@ impl Database {
             busy_timeout: config.busy_timeout,
             commit_timeout: config.commit_timeout,
             timeout: config.timeout,
+            faults: config.faults.clone(),
         };
         let hello = database.hello().await?;
         require_replica_set(&hello)?;
@@ -100,24 +101,12 @@ impl Database {
 
     pub(crate) async fn hello(&self) -> Result<Document> {
         let admin = self.client.database("admin");
-        let hello = admin.run_command(doc! { "hello": 1 });
-        timeout(self.timeout, hello)
-            .await
-            .map_err(|_| timed_out("connect"))?
-            .map_err(failed("connect"))
+        within(self.timeout, admin.run_command(doc! { "hello": 1 })).await
     }
 
     /// Runs a command outside of any transaction.
-    pub(crate) async fn run(
-        &self,
-        operation: &'static str,
-        command: RawDocumentBuf,
-    ) -> Result<Document> {
-        let run = self.driver.run_raw_command(command);
-        let answer = timeout(self.timeout, run)
-            .await
-            .map_err(|_| timed_out(operation))?
-            .map_err(failed(operation))?;
+    pub(crate) async fn run(&self, command: RawDocumentBuf) -> Result<Document> {
+        let answer = within(self.timeout, self.driver.run_raw_command(command)).await?;
         refusals(&answer)?;
         Ok(answer)
     }
@@ -134,17 +123,20 @@ pub(crate) fn majority(limit: Duration) -> WriteConcern {
 /// A client for `url`, the database that it names, and what its connections are called.
 async fn client(url: &str) -> Result<(Client, String, String)> {
     // The driver's message would repeat parts of the URL, and among them the password.
-    let mut options = ClientOptions::parse(url).await.map_err(|error| {
-        let kind = failed("connect")(error.clone()).kind().clone();
-        let error = match kind {
-            ErrorKind::Config => Error::new(ErrorKind::Config)
-                .with_message("the driver does not understand the connection string"),
-            kind => Error::new(kind)
-                .with_message("the connection string's hosts cannot be found")
+    let mut options =
+        ClientOptions::parse(url)
+            .await
+            .map_err(|error| match failed(error).kind() {
+                ErrorKind::Config => refused(
+                    ErrorKind::Config,
+                    "the driver does not understand the connection string",
+                ),
+                kind => refused(
+                    kind.clone(),
+                    "the connection string's hosts cannot be found",
+                )
                 .with_retry(Retry::Never),
-        };
-        error.of_backend(NAME).during("connect")
-    })?;
+            })?;
     let name = options.default_database.clone().ok_or_else(|| {
         refused(
             ErrorKind::Config,
@@ -158,7 +150,7 @@ async fn client(url: &str) -> Result<(Client, String, String)> {
         .get_or_insert_with(|| APP_NAME.to_owned())
         .clone();
     options.driver_info = Some(DriverInfo::builder().name(APP_NAME).build());
-    // Every page and every read is tried again here, where it is known what that does.
+    // Pages and reads are tried again as a whole by this crate.
     options.retry_writes = Some(false);
     options.retry_reads = Some(false);
     options.write_concern = None;
@@ -166,12 +158,12 @@ async fn client(url: &str) -> Result<(Client, String, String)> {
     options.selection_criteria = None;
     require_known_host(&options.hosts).await?;
     let direct = options.clone();
-    let client = Client::with_options(options).map_err(failed("connect"))?;
+    let client = Client::with_options(options).map_err(failed)?;
     explain(&client, direct).await?;
     Ok((client, name, app_name))
 }
 
-/// A host that nobody knows is wrong at once, and not only after the time for servers to come up.
+/// Fails fast on hosts that cannot be resolved, instead of waiting out server selection.
 async fn require_known_host(hosts: &[ServerAddress]) -> Result<()> {
     let mut unknown = None;
     for host in hosts {
@@ -189,20 +181,18 @@ async fn require_known_host(hosts: &[ServerAddress]) -> Result<()> {
     Err(Error::new(ErrorKind::Unavailable)
         .with_retry(Retry::Never)
         .with_message(format!("no address is known for the host {host}"))
-        .with_source(error)
-        .of_backend(NAME)
-        .during("connect"))
+        .with_source(error))
 }
 
-/// Says why no primary was found, where one of the hosts can tell: the driver leaves a standalone
-/// out of a replica set, and then knows of no server at all.
+/// Says why no primary was found, where the first host can tell: the driver leaves a standalone
+/// server out of a replica set, and then knows of no server at all.
 async fn explain(client: &Client, mut direct: ClientOptions) -> Result<()> {
     let admin = client.database("admin");
     let Err(error) = admin.run_command(doc! { "hello": 1 }).await else {
         return Ok(());
     };
     let missed = is_selection(&error);
-    let error = failed("connect")(error);
+    let error = failed(error);
     let Some(host) = direct.hosts.first().cloned().filter(|_| missed) else {
         return Err(error);
     };
@@ -237,7 +227,7 @@ fn is_selection(error: &DriverError) -> bool {
     )
 }
 
-/// Refuses everything but a replica set of a version that can do what is needed.
+/// Refuses everything but a replica set of a version that has the reads and transactions we need.
 fn require_replica_set(hello: &Document) -> Result<()> {
     let version = hello.get_i32("maxWireVersion").unwrap_or_default();
     if version < WIRE_VERSION {
@@ -256,17 +246,14 @@ fn require_replica_set(hello: &Document) -> Result<()> {
         return Err(refused(
             ErrorKind::Unsupported,
             "the server is standalone, and has no transactions; start it with --replSet and run \
-             rs.initiate() once: a replica set of one member will do",
+             rs.initiate() once: a replica set of one member is enough",
         ));
     }
     Ok(())
 }
 
 fn refused(kind: ErrorKind, message: &str) -> Error {
-    Error::new(kind)
-        .with_message(message)
-        .of_backend(NAME)
-        .during("connect")
+    Error::new(kind).with_message(message)
 }
 
 #[cfg(test)]

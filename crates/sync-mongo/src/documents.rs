@@ -1,14 +1,30 @@
-//! What is stored, as documents: the keys, and what is read from them.
+//! The stored documents: their keys, and how they are asked for and read.
 
-use mongodb::bson::raw::{RawArrayBuf, RawBinaryRef, RawBsonRef, RawDocument};
+use std::collections::HashMap;
+
+use mongodb::bson::raw::{
+    RawArrayBuf, RawBinaryRef, RawBson, RawBsonRef, RawDocument, RawDocumentBuf,
+};
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Bson, Document};
+use mongodb::bson::{Bson, Document, rawdoc};
 use mongodb::error::Error as DriverError;
+use mongodb::raw_batch_cursor::RawBatch;
+use sync_core::plan::StoredTombstone;
 use sync_core::{
-    Bytes, Error, Object, OpId, Operation, Result, Row, Seq, SyncOrder, TombstoneReason, Ts,
+    Bytes, Error, Object, OpId, Operation, Result, Row, Seq, SpaceName, SyncOrder, TombstoneReason,
+    Ts,
 };
 
+use crate::database::Collections;
 use crate::error::{corrupt, failed};
+
+/// The most documents of one answer of the server. More make no scan faster.
+pub(crate) const BATCH: i64 = 20_000;
+/// The most keys of one command that looks up or deletes.
+pub(crate) const KEYS: usize = 10_000;
+
+/// Makes a value of a document.
+pub(crate) type Decode<T> = fn(&RawDocument) -> Result<T>;
 
 /// Bytes of an incarnation at the beginning of a key.
 const PREFIX: usize = 8;
@@ -101,6 +117,53 @@ pub(crate) fn operation_keys<'a>(
     keys
 }
 
+/// A filter for documents by their keys.
+pub(crate) fn one_of(keys: RawArrayBuf) -> RawDocumentBuf {
+    rawdoc! { "_id": { "$in": keys } }
+}
+
+/// The command that finds every tombstone of `ids`, which [`tombstone`] reads.
+pub(crate) fn find_tombstones(
+    collections: &Collections,
+    incarnation: i64,
+    ids: &[OpId],
+) -> RawDocumentBuf {
+    rawdoc! {
+        "find": collections.tombstones.as_str(),
+        "filter": { "op": { "$in": operation_keys(incarnation, ids) } },
+        "projection": { "op": 1, "seq": 1, "reason": 1, "source_seq": 1, "lifted": 1 },
+        "hint": "tombstone_op",
+        "batchSize": BATCH,
+    }
+}
+
+/// A tombstone, with its operation's id before it, and after it whether it was lifted.
+pub(crate) fn tombstone(document: &RawDocument) -> Result<(OpId, StoredTombstone, bool)> {
+    let fields = Fields::of(document)?;
+    let tombstone = StoredTombstone {
+        seq: fields.seq()?,
+        reason: fields.reason()?,
+        source_seq: fields.source_seq()?,
+    };
+    Ok((fields.deleted_id()?, tombstone, fields.lifted()))
+}
+
+/// Of each id the newest tombstone, unless that one was lifted.
+pub(crate) fn in_force(
+    mut tombstones: Vec<(OpId, StoredTombstone, bool)>,
+) -> HashMap<OpId, StoredTombstone> {
+    tombstones.sort_unstable_by_key(|(_, tombstone, _)| tombstone.seq);
+    let mut newest = HashMap::new();
+    for (id, tombstone, lifted) in tombstones {
+        if lifted {
+            newest.remove(&id);
+        } else {
+            newest.insert(id, tombstone);
+        }
+    }
+    newest
+}
+
 /// The fields of an operation or a tombstone, as far as they were read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fields<'a> {
@@ -147,8 +210,8 @@ impl<'a> Fields<'a> {
         OperationKey::id(self.key.ok_or_else(|| wrong("_id"))?)
     }
 
-    /// The id of the operation that a tombstone stands for.
-    pub(crate) fn buried(&self) -> Result<OpId> {
+    /// The id of a tombstone's operation.
+    pub(crate) fn deleted_id(&self) -> Result<OpId> {
         OperationKey::id(self.op.ok_or_else(|| wrong("op"))?)
     }
 
@@ -225,6 +288,23 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A field that every version of this crate writes.
+pub(crate) fn value<'d>(document: &'d RawDocument, name: &str) -> Result<RawBsonRef<'d>> {
+    let value = document.get(name).map_err(unreadable)?;
+    value.ok_or_else(|| wrong(name))
+}
+
+/// A document's key.
+pub(crate) fn key(document: &RawDocument) -> Result<RawBson> {
+    value(document, "_id").map(Into::into)
+}
+
+/// The name of the space whose document this is.
+pub(crate) fn space_name(document: &RawDocument) -> Result<SpaceName> {
+    let name = document.get_str("_id").map_err(|_| wrong("_id"))?;
+    SpaceName::new(name).map_err(corrupt)
+}
+
 /// A field that holds bytes.
 pub(crate) fn bytes(value: RawBsonRef<'_>) -> Result<&[u8]> {
     match value {
@@ -254,17 +334,38 @@ pub(crate) fn number(value: RawBsonRef<'_>) -> Result<i64> {
 
 /// How many documents a command says it wrote.
 pub(crate) fn count(answer: &Document) -> Result<usize> {
-    let count = match answer.get("n") {
-        Some(Bson::Int32(count)) => usize::try_from(*count).ok(),
-        Some(Bson::Int64(count)) => usize::try_from(*count).ok(),
-        _ => None,
-    };
+    let count = whole(answer, "n").and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| wrong("the number of documents in an answer"))
+}
+
+/// A whole number in an answer of the server, which tells it in any type.
+pub(crate) fn whole(document: &Document, name: &str) -> Option<i64> {
+    match document.get(name)? {
+        Bson::Int32(whole) => Some((*whole).into()),
+        Bson::Int64(whole) => Some(*whole),
+        #[expect(clippy::cast_possible_truncation, reason = "cut, as a size may be")]
+        Bson::Double(whole) => Some(*whole as i64),
+        _ => None,
+    }
+}
+
+/// Decodes the documents of a batch.
+pub(crate) fn decode<T>(
+    batch: &RawBatch,
+    decode: Decode<T>,
+    mut take: impl FnMut(T),
+) -> Result<()> {
+    for document in batch.doc_slices().map_err(failed)? {
+        if let Some(document) = document.map_err(unreadable)?.as_document() {
+            take(decode(document)?);
+        }
+    }
+    Ok(())
 }
 
 /// A document that cannot be read.
 pub(crate) fn unreadable(source: mongodb::bson::error::Error) -> Error {
-    failed("read")(DriverError::from(source))
+    failed(DriverError::from(source))
 }
 
 /// A document that no version of this crate writes.

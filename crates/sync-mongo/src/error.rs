@@ -1,19 +1,23 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
+use mongodb::bson::Document;
 use mongodb::error::{
-    Error as DriverError, ErrorKind as DriverKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure,
+    Error as DriverError, ErrorKind as DriverKind, Result as DriverResult,
+    TRANSIENT_TRANSACTION_ERROR, WriteFailure,
 };
-use sync_core::{Error, ErrorKind, Retry};
-
-use crate::NAME;
+use sync_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::timeout;
 
 /// The server's codes for a document, or a key, that another transaction has just written.
 const WRITE_CONFLICT: i32 = 112;
 pub(crate) const DUPLICATE_KEY: i32 = 11_000;
-/// What is there already, to a command that creates it.
+/// A command that creates a collection that exists.
 pub(crate) const NAMESPACE_EXISTS: i32 = 48;
-/// A snapshot that a server cannot give now, or no longer.
+/// A command on a collection that does not exist.
+pub(crate) const NAMESPACE_NOT_FOUND: i32 = 26;
+/// A snapshot that the server cannot give now, and one that it cannot give any more.
 const SNAPSHOT_UNAVAILABLE: i32 = 246;
 const SNAPSHOT_TOO_OLD: i32 = 239;
 /// A transaction that the server's cache cannot hold.
@@ -44,7 +48,7 @@ pub(crate) fn classify(error: &DriverError) -> (ErrorKind, Option<Retry>) {
     (kind, None)
 }
 
-/// What a code of the server means for whoever asks, and whether a retry helps where the kind alone
+/// What a code of the server means for the caller, and whether a retry helps where the kind alone
 /// does not tell.
 fn of_code(code: i32) -> (ErrorKind, Option<Retry>) {
     let kind = match code {
@@ -55,11 +59,11 @@ fn of_code(code: i32) -> (ErrorKind, Option<Retry>) {
         // ExceededTimeLimit, MaxTimeMSExpired, WriteConcernTimeout, NetworkTimeout,
         // TransactionExceededLifetimeLimitSeconds.
         50 | 64 | 89 | 202 | 262 | 290 => ErrorKind::Timeout,
-        // The primary goes, has gone, or is not one yet; a snapshot is not to be had for now; there
+        // The primary goes, has gone, or is not one yet; the snapshot is not available for now; there
         // are fewer members than a majority (100, UnsatisfiableWriteConcern).
         6 | 7 | 91 | 100 | 133 | 134 | 189 | 9001 | 10058 | 10107 | 11600 | 11602 | 13435
         | 13436 | SNAPSHOT_TOO_OLD | SNAPSHOT_UNAVAILABLE => ErrorKind::Unavailable,
-        // Interrupted by somebody who ends operations or sessions.
+        // An administrator ended the operation or the session.
         11601 | 46841 => return (ErrorKind::Failed, Some(Retry::Later)),
         // OutOfDiskSpace.
         14031 => ErrorKind::Full,
@@ -67,8 +71,8 @@ fn of_code(code: i32) -> (ErrorKind, Option<Retry>) {
         20 | 148 | 115 => ErrorKind::Unsupported,
         // TransactionTooLargeForCache.
         TOO_LARGE => return (ErrorKind::Full, Some(Retry::Never)),
-        // NamespaceNotFound: a collection that was there at connect.
-        26 => ErrorKind::Corrupt,
+        // A collection that was there at connect.
+        NAMESPACE_NOT_FOUND => ErrorKind::Corrupt,
         // InvalidNamespace: the database's name.
         73 => ErrorKind::Config,
         _ => ErrorKind::Failed,
@@ -76,38 +80,46 @@ fn of_code(code: i32) -> (ErrorKind, Option<Retry>) {
     (kind, None)
 }
 
-/// An error of the driver during `operation`.
-pub(crate) fn failed(operation: &'static str) -> impl Fn(DriverError) -> Error {
-    move |source| {
-        let (kind, retry) = classify(&source);
-        let error = Error::new(kind)
-            .with_source(source)
-            .of_backend(NAME)
-            .during(operation);
-        match retry {
-            Some(retry) => error.with_retry(retry),
-            None => error,
-        }
-    }
+/// An error of the driver.
+pub(crate) fn failed(source: DriverError) -> Error {
+    let (kind, retry) = classify(&source);
+    with_retry(Error::new(kind).with_source(source), retry)
 }
 
-/// An error of our own during `operation`.
-pub(crate) fn named(operation: &'static str) -> impl Fn(Error) -> Error {
-    move |error| error.of_backend(NAME).during(operation)
+fn with_retry(error: Error, retry: Option<Retry>) -> Error {
+    match retry {
+        Some(retry) => error.with_retry(retry),
+        None => error,
+    }
 }
 
 /// A document that no version of this crate writes.
 pub(crate) fn corrupt(source: Error) -> Error {
-    Error::new(ErrorKind::Corrupt)
-        .with_source(source)
-        .of_backend(NAME)
+    Error::new(ErrorKind::Corrupt).with_source(source)
 }
 
-/// A command that took longer than the configuration allows.
-pub(crate) fn timed_out(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Timeout)
-        .of_backend(NAME)
-        .during(operation)
+/// The driver's answer to a command, for which the caller waits at most `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    command: impl IntoFuture<Output = DriverResult<T>>,
+) -> Result<T> {
+    match timeout(limit, command).await {
+        Ok(answer) => answer.map_err(failed),
+        Err(_) => Err(Error::new(ErrorKind::Timeout)),
+    }
+}
+
+/// The first write that a command's answer says was refused.
+pub(crate) fn refusals(answer: &Document) -> Result<()> {
+    let code = |refusal: &Document| refusal.get_i32("code").unwrap_or_default();
+    if let Ok(errors) = answer.get_array("writeErrors") {
+        let first = errors.first().and_then(|first| first.as_document());
+        return Err(WriteRefused::error(first.map(code).unwrap_or_default()));
+    }
+    if let Ok(error) = answer.get_document("writeConcernError") {
+        return Err(WriteRefused::error(code(error)));
+    }
+    Ok(())
 }
 
 /// A write that the server refused within a command that went well. The server's message is left
@@ -120,11 +132,7 @@ pub(crate) struct WriteRefused {
 impl WriteRefused {
     pub(crate) fn error(code: i32) -> Error {
         let (kind, retry) = of_code(code);
-        let error = Error::new(kind).with_source(Self { code }).of_backend(NAME);
-        match retry {
-            Some(retry) => error.with_retry(retry),
-            None => error,
-        }
+        with_retry(Error::new(kind).with_source(Self { code }), retry)
     }
 }
 
@@ -140,7 +148,7 @@ impl StdError for WriteRefused {}
 /// may be tried again whole.
 pub(crate) fn is_transient(error: &Error) -> bool {
     driver(error).is_some_and(|error| error.contains_label(TRANSIENT_TRANSACTION_ERROR))
-        || matches!(code(error), Some(WRITE_CONFLICT | DUPLICATE_KEY))
+        || is_conflict(error)
 }
 
 /// Whether another transaction holds, or has just written, what this one was to write.
@@ -149,7 +157,7 @@ pub(crate) fn is_conflict(error: &Error) -> bool {
 }
 
 /// Whether a read may be tried again at once: its connection was lost or led to a server that is no
-/// longer the primary, or its snapshot was not to be had.
+/// longer the primary, or its snapshot was not available.
 pub(crate) fn is_retryable_read(error: &Error) -> bool {
     let Some(driver) = driver(error) else {
         return false;
@@ -212,7 +220,6 @@ mod tests {
                 (&kind, retry, Some(number)),
                 "code {number}"
             );
-            assert_eq!(error.backend(), Some("mongo"));
         }
     }
 
@@ -228,12 +235,7 @@ mod tests {
             (DriverError::custom("of a test"), ErrorKind::Failed),
         ];
         for (source, kind) in table {
-            let error = failed("apply")(source);
-            assert_eq!(*error.kind(), kind);
-            assert_eq!(
-                (error.backend(), error.operation()),
-                (Some("mongo"), Some("apply"))
-            );
+            assert_eq!(*failed(source).kind(), kind);
         }
     }
 

@@ -2,7 +2,4 @@
 //!
 //! Behind the feature `fault-injection`. Nothing here is part of the stable interface.
 
-use std::sync::Arc;
-
-/// Called with a boundary's name; an error is the fault.
-pub type Hook = Arc<dyn Fn(&'static str) -> sync_core::Result<()> + Send + Sync>;
+pub use sync_kit::fault::Hook;

@@ -1,63 +1,55 @@
-use std::time::{Duration, Instant};
+//! Migrations, under a lock that expires.
+
+use std::time::Duration;
 
 use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::bson::{Document, doc};
+use sync_core::schema::{Contents, Migration, decide, supported};
 use sync_core::{Error, ErrorKind, Migrated, Result};
+use sync_kit::backoff::{Backoff, Policy};
 
+use crate::NAME;
 use crate::database::Database;
-use crate::documents::unreadable;
+use crate::documents::{count, unreadable};
 use crate::error::{DUPLICATE_KEY, NAMESPACE_EXISTS, code};
-use crate::schema::{self, APPLICATION, Contents, MIGRATIONS, Migration, SCHEMA_VERSION};
-use crate::{NAME, documents};
+use crate::schema::{APPLICATION, MIGRATIONS, commands, contents, explain_foreign};
 
-/// How long a migration waits for one that another process runs.
-const PATIENCE: Duration = Duration::from_mins(2);
-/// After so long on the server's clock without a renewal, whoever migrates is taken for dead. A
+/// How a migration waits for one that another process runs.
+const WAIT: Policy = Policy {
+    deadline: Duration::from_mins(2),
+    first: Duration::from_millis(100),
+    longest: Duration::from_millis(100),
+};
+/// A process that has not renewed its lock for so long, on the server's clock, counts as dead. A
 /// single command takes far less on a new schema.
 const LEASE_MILLIS: i64 = 20_000;
-/// How often somebody who waits asks.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Brings the database to the supported schema.
 pub(crate) async fn migrate(database: &Database) -> Result<Migrated> {
-    let from = version(database).await?;
-    if from == SCHEMA_VERSION {
-        return Ok(Migrated {
-            from,
-            to: SCHEMA_VERSION,
-        });
+    let to = supported(&MIGRATIONS);
+    let (from, missing) = missing(database).await?;
+    if missing.is_empty() {
+        return Ok(Migrated { from, to });
     }
     let lock = Lock::take(database).await?;
-    // Whoever had the lock before has migrated.
-    let migrated = match version(database).await {
-        Ok(from) => apply_after(&lock, from).await.map(|()| from),
-        Err(error) => Err(error),
-    };
+    let migrated = lock.apply_missing().await;
     lock.release().await?;
     Ok(Migrated {
         from: migrated?,
-        to: SCHEMA_VERSION,
+        to,
     })
 }
 
-async fn apply_after(lock: &Lock<'_>, from: u32) -> Result<()> {
-    for migration in MIGRATIONS
-        .iter()
-        .filter(|migration| migration.version > from)
-    {
-        for command in migration.commands(&lock.database.collections)? {
-            lock.renew().await?;
-            run(lock.database, command).await?;
-        }
-        lock.renew().await?;
-        record(lock.database, migration).await?;
-        tracing::info!(
-            backend = NAME,
-            version = migration.version,
-            "applied a migration"
-        );
-    }
-    Ok(())
+/// The version of the database's schema, 0 where it is empty, and the migrations that it needs; an
+/// error where it may not be touched.
+async fn missing(database: &Database) -> Result<(u32, Vec<&'static Migration>)> {
+    let (contents, recorded) = contents(database).await?;
+    let missing = decide(contents, &recorded, &MIGRATIONS).map_err(explain_foreign)?;
+    let from = match contents {
+        Contents::Ours { version } => version,
+        Contents::Empty | Contents::Foreign => 0,
+    };
+    Ok((from, missing))
 }
 
 /// Runs a command of a migration, which may have run before: a migration is not a transaction, and
@@ -65,12 +57,13 @@ async fn apply_after(lock: &Lock<'_>, from: u32) -> Result<()> {
 async fn run(database: &Database, mut command: Document) -> Result<()> {
     command.insert("writeConcern", concern());
     let command = RawDocumentBuf::try_from(&command).map_err(unreadable)?;
-    match database.run("migrate", command).await {
+    match database.run(command).await {
         Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => Ok(()),
         other => other.map(drop),
     }
 }
 
+/// Writes down that a migration was applied.
 async fn record(database: &Database, migration: &Migration) -> Result<()> {
     let record = doc! {
         "application": APPLICATION,
@@ -89,45 +82,6 @@ async fn record(database: &Database, migration: &Migration) -> Result<()> {
     run(database, command).await
 }
 
-/// The version of the database's schema, 0 where it is empty; an error where it may not be touched.
-async fn version(database: &Database) -> Result<u32> {
-    let (contents, records) = schema::contents(database, "migrate").await?;
-    match contents {
-        Contents::Empty => Ok(0),
-        Contents::Ours { version } if version <= SCHEMA_VERSION => {
-            check_history(&records, version)?;
-            Ok(version)
-        }
-        Contents::Ours { version } => Err(schema::mismatch(version, "migrate")),
-        Contents::Foreign => Err(schema::foreign("migrate")),
-    }
-}
-
-/// A migration whose text differs from what was applied means that two builds disagree about what
-/// the schema is.
-fn check_history(records: &[Document], version: u32) -> Result<()> {
-    for migration in MIGRATIONS
-        .iter()
-        .filter(|migration| migration.version <= version)
-    {
-        let applied = records
-            .iter()
-            .find(|record| schema::version(record) == Some(migration.version));
-        let checksum = applied.map(|record| record.get_str("checksum").unwrap_or_default());
-        if checksum != Some(&migration.checksum()) {
-            let what = match applied {
-                Some(_) => "has another text than this program's",
-                None => "is not recorded in this database",
-            };
-            return Err(Error::new(ErrorKind::Corrupt)
-                .with_message(format!("migration {} {what}", migration.version))
-                .of_backend(NAME)
-                .during("migrate"));
-        }
-    }
-    Ok(())
-}
-
 /// The right to migrate: a document that names its owner and expires on the server's clock.
 struct Lock<'d> {
     database: &'d Database,
@@ -140,24 +94,39 @@ impl<'d> Lock<'d> {
             database,
             owner: format!("{:032x}", fastrand::u128(..)),
         };
-        let until = Instant::now() + PATIENCE;
+        let mut backoff = Backoff::new(WAIT);
         loop {
             let free = doc! { "_id": "lock", "owner": "" };
             let expired = doc! { "_id": "lock", "$expr": { "$lt": ["$expires", "$$NOW"] } };
             if lock.create().await? || lock.own(free).await? || lock.own(expired).await? {
                 return Ok(lock);
             }
-            if Instant::now() >= until {
+            let Some(pause) = backoff.pause() else {
                 return Err(Error::new(ErrorKind::Busy)
-                    .with_message("another process migrates the database")
-                    .of_backend(NAME)
-                    .during("migrate"));
-            }
-            tokio::time::sleep(PAUSE).await;
+                    .with_message("another process migrates the database"));
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
-    /// Creates the lock as one's own, where it has never been taken.
+    /// Applies the missing migrations, and answers the version before them.
+    async fn apply_missing(&self) -> Result<u32> {
+        // The process that had the lock before has migrated.
+        let (from, missing) = missing(self.database).await?;
+        for migration in missing {
+            for command in commands(migration, &self.database.collections)? {
+                self.renew().await?;
+                run(self.database, command).await?;
+            }
+            self.renew().await?;
+            record(self.database, migration).await?;
+            let version = migration.version;
+            tracing::info!(backend = NAME, version, "applied a migration");
+        }
+        Ok(from)
+    }
+
+    /// Creates the lock and takes it, where it has never been taken.
     async fn create(&self) -> Result<bool> {
         let none = doc! { "_id": "lock", "owner": self.owner.as_str() };
         match self.update(none, true).await {
@@ -171,17 +140,15 @@ impl<'d> Lock<'d> {
         self.update(filter, false).await
     }
 
-    /// Holds on to the lock. An error where another process has taken it: this one was so slow that
-    /// it was taken for dead.
+    /// Renews the lock. An error where another process has taken it, because this one was so slow that
+    /// it counted as dead.
     async fn renew(&self) -> Result<()> {
         let mine = doc! { "_id": "lock", "owner": self.owner.as_str() };
         if self.own(mine).await? {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Busy)
-            .with_message("another process has taken the migration over")
-            .of_backend(NAME)
-            .during("migrate"))
+            .with_message("another process has taken the migration over"))
     }
 
     async fn release(self) -> Result<()> {
@@ -207,8 +174,8 @@ impl<'d> Lock<'d> {
             "writeConcern": concern(),
         };
         let command = RawDocumentBuf::try_from(&command).map_err(unreadable)?;
-        let answer = self.database.run("migrate", command).await?;
-        Ok(documents::count(&answer)? == 1)
+        let answer = self.database.run(command).await?;
+        Ok(count(&answer)? == 1)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Transactions of processes that have died.
 //!
 //! The server keeps the transaction of a client that is gone, and with it the space's document, until
-//! `transactionLifetimeLimitSeconds`, a minute unless somebody changed it. Whoever waits for the
-//! document ends it earlier, where two facts say together that nobody will: it is idle, and the
-//! connection that it came on is closed. A transaction that was ended in error is tried again by its
-//! owner, so that a mistake costs time and nothing else.
+//! `transactionLifetimeLimitSeconds`, a minute by default. A writer that waits for the document ends
+//! the transaction earlier, where it is idle and the connection that it came on is closed: together
+//! they say that its owner is gone. A transaction that was ended in error is tried again by its owner,
+//! so that a mistake costs time and nothing else.
 
 use std::collections::HashSet;
 
@@ -20,11 +20,7 @@ pub(crate) async fn end(database: &Database) {
     match timeout(database.timeout, try_end(database)).await {
         Ok(Ok(0)) | Err(_) => {}
         Ok(Ok(ended)) => {
-            tracing::info!(
-                backend = NAME,
-                ended,
-                "ended transactions that nobody owns any more"
-            );
+            tracing::info!(backend = NAME, ended, "ended abandoned transactions");
         }
         Ok(Err(error)) => {
             tracing::debug!(backend = NAME, %error, "could not look for abandoned transactions");
@@ -44,7 +40,7 @@ async fn try_end(database: &Database) -> Result<usize> {
                 "type": 1, "connectionId": 1, "appName": 1, "lsid": 1, "transaction": 1,
             } },
         ],
-        // One batch: a look that nobody ends must not leave a cursor.
+        // One batch: a look that is cut short must not leave a cursor.
         "cursor": { "batchSize": 100_000 },
     };
     let answer = admin.run_command(look).await?;

@@ -5,38 +5,33 @@ use std::collections::HashMap;
 use mongodb::bson::raw::{RawBsonRef, RawDocument, RawDocumentBuf, cstr};
 use mongodb::bson::rawdoc;
 use sync_core::{
-    Batch, GetPart, Known, Limit, Object, OpId, OrderKey, Result, Row, Seq, SyncOrder, TimeKey,
-    TimeRange,
+    Budget, Known, Limit, Object, OpId, OrderKey, Result, Row, Seq, SyncOrder, TimeKey, TimeRange,
 };
+use sync_kit::Answer;
 
-use crate::documents::{Fields, OperationKey, binary, operation_keys};
-use crate::snapshot::{BATCH, Snapshot, one_of};
-use crate::space::Space;
+use crate::documents::{
+    BATCH, Fields, KEYS, OperationKey, binary, find_tombstones, in_force, one_of, operation_keys,
+    tombstone,
+};
+use crate::snapshot::Snapshot;
+use crate::space::SpaceDocument;
 
 /// Ids of one look-up that returns payloads.
 const IDS: usize = 500;
-/// Ids of one look-up that does not.
-const KEYS: usize = 10_000;
 
 pub(crate) async fn get(
     snapshot: &mut Snapshot,
-    space: Option<&Space>,
+    space: &SpaceDocument,
     ids: &[OpId],
     max_bytes: usize,
-) -> Result<GetPart> {
-    let Some(space) = space else {
-        return Ok(GetPart {
-            rows: vec![None; ids.len()],
-            next: None,
-        });
-    };
+) -> Result<Answer> {
     let mut rows: Vec<Option<Row>> = Vec::new();
     let mut budget = Budget::new(max_bytes);
     for chunk in ids.chunks(IDS) {
-        // Few are fetched at once whatever their size. Of many the sizes are asked for where they
-        // turn out not to fit.
+        // The rows of one look-up are fetched whatever their size; where they turn out not to fit,
+        // their sizes are asked for instead.
         let mut fitting = chunk.len();
-        let mut found = fetch(snapshot, space, chunk, budget.left).await?;
+        let mut found = fetch(snapshot, space, chunk, budget.left()).await?;
         if found.is_none() {
             let sizes = sizes(snapshot, space, chunk).await?;
             let mut trial = budget.clone();
@@ -48,18 +43,16 @@ pub(crate) async fn get(
         let found = found.unwrap_or_default();
         for id in chunk.iter().take(fitting) {
             let row = found.get(id);
-            if !budget.takes(row.map_or(0, size)) {
-                let next = Some(rows.len());
-                return Ok(GetPart { rows, next });
+            if !budget.takes(row.map_or(0, Row::weight)) {
+                return Ok(Answer::Found(rows));
             }
             rows.push(row.cloned());
         }
         if fitting < chunk.len() {
-            let next = Some(rows.len());
-            return Ok(GetPart { rows, next });
+            break;
         }
     }
-    Ok(GetPart { rows, next: None })
+    Ok(Answer::Found(rows))
 }
 
 /// `take_while` hands out references to the references.
@@ -70,7 +63,7 @@ fn fits_each<'i>(mut fits: impl FnMut(&'i OpId) -> bool) -> impl FnMut(&&'i OpId
 /// The rows of `ids`, or `None` where they are several, and larger than `max_bytes` together.
 async fn fetch(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     ids: &[OpId],
     max_bytes: usize,
 ) -> Result<Option<HashMap<OpId, Row>>> {
@@ -84,7 +77,7 @@ async fn fetch(
     let mut rows = HashMap::new();
     let mut bytes = 0_usize;
     while let Some(row) = found.next().await? {
-        bytes = bytes.saturating_add(size(&row));
+        bytes = bytes.saturating_add(row.weight());
         if bytes > max_bytes && ids.len() > 1 {
             return Ok(None);
         }
@@ -96,7 +89,7 @@ async fn fetch(
 /// The sizes of the rows of `ids`, as the byte budget counts them.
 async fn sizes(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     ids: &[OpId],
 ) -> Result<HashMap<OpId, usize>> {
     let object = rawdoc! { "$binarySize": { "$ifNull": ["$object", ""] } };
@@ -116,12 +109,9 @@ async fn sizes(
 
 pub(crate) async fn known(
     snapshot: &mut Snapshot,
-    space: Option<&Space>,
+    space: &SpaceDocument,
     ids: &[OpId],
-) -> Result<Vec<Known>> {
-    let Some(space) = space else {
-        return Ok(vec![Known::Unknown; ids.len()]);
-    };
+) -> Result<Answer> {
     let mut known: HashMap<OpId, Known> = HashMap::new();
     for ids in ids.chunks(KEYS) {
         let command = rawdoc! {
@@ -137,18 +127,21 @@ pub(crate) async fn known(
         let gone = |id: &&OpId| !known.contains_key(id);
         let gone: Vec<_> = ids.iter().filter(gone).copied().collect();
         for ids in gone.chunks(KEYS) {
-            let command = rawdoc! {
-                "find": snapshot.database.collections.tombstones.as_str(),
-                "filter": { "op": { "$in": operation_keys(space.incarnation, ids) } },
-                "projection": { "op": 1, "seq": 1, "reason": 1, "source_seq": 1, "lifted": 1 },
-                "hint": "tombstone_op",
-                "batchSize": BATCH,
-            };
-            bury(&mut known, snapshot.find_all(command, dead).await?);
+            let collections = &snapshot.database.collections;
+            let command = find_tombstones(collections, space.incarnation, ids);
+            let found = in_force(snapshot.find_all(command, tombstone).await?);
+            known.extend(found.into_iter().map(|(id, tombstone)| {
+                let known = Known::Tombstoned {
+                    reason: tombstone.reason,
+                    seq: tombstone.seq,
+                    source_seq: tombstone.source_seq,
+                };
+                (id, known)
+            }));
         }
     }
     let unknown = |id| known.get(id).copied().unwrap_or(Known::Unknown);
-    Ok(ids.iter().map(unknown).collect())
+    Ok(Answer::Known(ids.iter().map(unknown).collect()))
 }
 
 fn live(document: &RawDocument) -> Result<(OpId, Known)> {
@@ -161,37 +154,15 @@ fn live(document: &RawDocument) -> Result<(OpId, Known)> {
     Ok((fields.id()?, live))
 }
 
-/// A tombstone: whose, its seq, and what it says of the id.
-fn dead(document: &RawDocument) -> Result<(OpId, Seq, Known)> {
-    let fields = Fields::of(document)?;
-    let seq = fields.seq()?;
-    let dead = if fields.lifted() {
-        Known::Unknown
-    } else {
-        Known::Tombstoned {
-            reason: fields.reason()?,
-            seq,
-            source_seq: fields.source_seq()?,
-        }
-    };
-    Ok((fields.buried()?, seq, dead))
-}
-
-/// Of several tombstones of one id the newest counts.
-fn bury(known: &mut HashMap<OpId, Known>, mut tombstones: Vec<(OpId, Seq, Known)>) {
-    tombstones.sort_unstable_by_key(|(_, seq, _)| *seq);
-    known.extend(tombstones.into_iter().map(|(id, _, dead)| (id, dead)));
-}
-
-pub(crate) async fn scan_time(
+pub(crate) async fn time(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     range: TimeRange,
     after: Option<TimeKey>,
     limit: Limit,
-) -> Result<Batch<Row, TimeKey>> {
-    let Some((min, max)) = bounds(space, range, after) else {
-        return Ok(nothing());
+) -> Result<Answer> {
+    let Some((min, max)) = bounds(space, range, after.as_ref()) else {
+        return Ok(no_rows());
     };
     let command = rawdoc! {
         "find": snapshot.database.collections.operations.as_str(),
@@ -200,38 +171,32 @@ pub(crate) async fn scan_time(
         "min": min,
         "max": max,
     };
-    let command = limited(command, limit);
-    walk(snapshot, command, limit, |row| row.operation.time_key()).await
+    rows(snapshot, command, limit).await
 }
 
-pub(crate) async fn scan_keys(
+pub(crate) async fn keys(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     range: TimeRange,
     after: Option<TimeKey>,
     limit: Limit,
-) -> Result<Batch<TimeKey, TimeKey>> {
-    let Some((min, max)) = bounds(space, range, after) else {
-        return Ok(nothing());
-    };
-    let command = rawdoc! {
-        "find": snapshot.database.collections.operations.as_str(),
-        "filter": {},
-        "projection": { "_id": 1, "ts": 1 },
-        "hint": "operation_ts",
-        "min": min,
-        "max": max,
-    };
-    let mut found = snapshot.find(limited(command, limit), time_key).await?;
-    let mut items: Vec<TimeKey> = Vec::new();
-    while let Some(key) = found.next().await? {
-        if items.len() == limit.max_rows() {
-            let next = items.last().copied();
-            return Ok(Batch { items, next });
-        }
-        items.push(key);
+) -> Result<Answer> {
+    let (mut keys, mut more) = (Vec::new(), false);
+    if let Some((min, max)) = bounds(space, range, after.as_ref()) {
+        let command = rawdoc! {
+            "find": snapshot.database.collections.operations.as_str(),
+            "filter": {},
+            "projection": { "_id": 1, "ts": 1 },
+            "hint": "operation_ts",
+            "min": min,
+            "max": max,
+        };
+        let found = snapshot.find(limited(command, limit), time_key).await?;
+        let cut;
+        (keys, cut) = found.take(limit, |_| 0).await?;
+        more = cut.is_some();
     }
-    Ok(Batch { items, next: None })
+    Ok(Answer::Keys { keys, more })
 }
 
 fn time_key(document: &RawDocument) -> Result<TimeKey> {
@@ -242,46 +207,40 @@ fn time_key(document: &RawDocument) -> Result<TimeKey> {
     })
 }
 
-pub(crate) async fn scan_order(
+pub(crate) async fn order(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     after: Option<OrderKey>,
     limit: Limit,
-) -> Result<Batch<Row, OrderKey>> {
+) -> Result<Answer> {
     let incarnation = space.incarnation;
-    let from = match after {
-        Some(OrderKey { sync_order, id }) => after_key(sync_order.as_i64(), id),
+    let (order, id) = match &after {
+        Some(after) => place_after(after.sync_order.as_i64(), after.id.as_bytes()),
         None => (0, OpId::new([0; 32])),
     };
-    let least = OperationKey::new(incarnation, &from.1);
-    let beyond = OperationKey::lowest(incarnation);
-    if from.0 > SyncOrder::MAX.as_i64() {
-        return Ok(nothing());
+    if order > SyncOrder::MAX.as_i64() {
+        return Ok(no_rows());
     }
+    let least = OperationKey::new(incarnation, &id);
+    let beyond = OperationKey::lowest(incarnation);
     let command = rawdoc! {
         "find": snapshot.database.collections.operations.as_str(),
-        // The index has no others; saying so is what lets the server use it.
+        // The index is partial: the server uses it only where the filter implies its condition.
         "filter": { "order": { "$exists": true } },
         "hint": "operation_order",
-        "min": { "inc": incarnation, "order": from.0, "_id": least.binary() },
+        "min": { "inc": incarnation, "order": order, "_id": least.binary() },
         "max": { "inc": incarnation, "order": SyncOrder::MAX.as_i64() + 1, "_id": beyond.binary() },
     };
-    let command = limited(command, limit);
-    walk(snapshot, command, limit, |row| OrderKey {
-        // Only rows with an order are found.
-        sync_order: row.operation.sync_order.unwrap_or(SyncOrder::ZERO),
-        id: row.operation.id,
-    })
-    .await
+    rows(snapshot, command, limit).await
 }
 
-pub(crate) async fn scan_object(
+pub(crate) async fn object(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     object: &Object,
     after: Option<Seq>,
     limit: Limit,
-) -> Result<Batch<Row, Seq>> {
+) -> Result<Answer> {
     let command = rawdoc! {
         "find": snapshot.database.collections.operations.as_str(),
         "filter": {
@@ -292,58 +251,52 @@ pub(crate) async fn scan_object(
         "sort": { "seq": 1 },
         "hint": "operation_object",
     };
-    let command = limited(command, limit);
-    walk(snapshot, command, limit, |row| row.seq).await
+    rows(snapshot, command, limit).await
 }
 
-/// Reads rows up to the limit and the byte budget.
-async fn walk<Cursor>(
-    snapshot: &mut Snapshot,
-    command: RawDocumentBuf,
-    limit: Limit,
-    cursor: impl Fn(&Row) -> Cursor,
-) -> Result<Batch<Row, Cursor>> {
-    let mut found = snapshot.find(command, row).await?;
-    let mut items: Vec<Row> = Vec::new();
-    let mut budget = Budget::new(limit.max_bytes());
-    while let Some(row) = found.next().await? {
-        if items.len() == limit.max_rows() || !budget.takes(size(&row)) {
-            let next = items.last().map(cursor);
-            return Ok(Batch { items, next });
-        }
-        items.push(row);
+/// Rows up to the limit and the byte budget.
+async fn rows(snapshot: &mut Snapshot, command: RawDocumentBuf, limit: Limit) -> Result<Answer> {
+    let found = snapshot.find(limited(command, limit), row).await?;
+    let (rows, cut) = found.take(limit, Row::weight).await?;
+    let more = cut.is_some();
+    Ok(Answer::Rows { rows, more })
+}
+
+fn no_rows() -> Answer {
+    Answer::Rows {
+        rows: Vec::new(),
+        more: false,
     }
-    Ok(Batch { items, next: None })
 }
 
-/// The bounds of a walk in the index by time: the first key, and the first beyond the last. `None`
-/// where there is none between them.
+/// The bounds of a scan of the index by time: its first key, and the first one beyond its last.
+/// `None` where no key is between them.
 fn bounds(
-    space: &Space,
+    space: &SpaceDocument,
     range: TimeRange,
-    after: Option<TimeKey>,
+    after: Option<&TimeKey>,
 ) -> Option<(RawDocumentBuf, RawDocumentBuf)> {
-    let (ts, id) = match after {
-        Some(TimeKey { ts, id }) if ts >= range.from => after_key(ts.as_i64(), id),
-        _ => (range.from.as_i64(), OpId::new([0; 32])),
+    let (ts, id) = range.first_after(after);
+    let (ts, id) = match id.try_into() {
+        Ok(id) => place_after(ts.as_i64(), id),
+        // No bytes: the first key is that of the lowest id.
+        Err(_) => (ts.as_i64(), OpId::new([0; 32])),
     };
     if ts > range.to.as_i64() {
         return None;
     }
     let incarnation = space.incarnation;
     let bound = |ts: i64, key: RawBsonRef<'_>| rawdoc! { "inc": incarnation, "ts": ts, "_id": key };
+    let beyond = OperationKey::lowest(incarnation);
     Some((
         bound(ts, OperationKey::new(incarnation, &id).binary()),
-        bound(
-            range.to.as_i64() + 1,
-            OperationKey::lowest(incarnation).binary(),
-        ),
+        bound(range.to.as_i64() + 1, beyond.binary()),
     ))
 }
 
-/// The place right after a number and an id, because the server includes where a walk begins.
-fn after_key(number: i64, id: OpId) -> (i64, OpId) {
-    let mut bytes = *id.as_bytes();
+/// The place right after a number and an id: `min` includes the key that it names.
+fn place_after(number: i64, id: &[u8; 32]) -> (i64, OpId) {
+    let mut bytes = *id;
     for byte in bytes.iter_mut().rev() {
         let (next, carry) = byte.overflowing_add(1);
         *byte = next;
@@ -354,60 +307,15 @@ fn after_key(number: i64, id: OpId) -> (i64, OpId) {
     (number + 1, OpId::new(bytes))
 }
 
-/// One row more than asked for tells whether the walk goes on. What is more than anyone has is no
-/// limit.
+/// Asks for one row more than the limit, which tells whether some are left. A limit above any
+/// possible count means no limit.
 pub(crate) fn limited(mut command: RawDocumentBuf, limit: Limit) -> RawDocumentBuf {
-    let rows = i64::try_from(limit.max_rows()).unwrap_or(i64::MAX);
-    let rows = rows.saturating_add(1);
-    command.append(cstr!("batchSize"), rows.min(BATCH));
-    if rows <= i64::from(u32::MAX) {
-        command.append(cstr!("limit"), rows);
+    let rows = limit.fetch_rows();
+    command.append(cstr!("batchSize"), i64::from(rows).min(BATCH));
+    if rows < u32::MAX {
+        command.append(cstr!("limit"), i64::from(rows));
     }
     command
-}
-
-/// The walk over nothing.
-pub(crate) fn nothing<Item, Cursor>() -> Batch<Item, Cursor> {
-    Batch {
-        items: Vec::new(),
-        next: None,
-    }
-}
-
-/// What a read may still return: everything for the first row, then `left` bytes.
-#[derive(Clone)]
-pub(crate) struct Budget {
-    left: usize,
-    first: bool,
-}
-
-impl Budget {
-    pub(crate) fn new(max_bytes: usize) -> Self {
-        Self {
-            left: max_bytes,
-            first: true,
-        }
-    }
-
-    /// Whether `bytes` more may be returned; then they are counted.
-    pub(crate) fn takes(&mut self, bytes: usize) -> bool {
-        let fits = bytes <= self.left;
-        if !fits && !self.first {
-            return false;
-        }
-        self.first = false;
-        self.left = self.left.saturating_sub(bytes);
-        true
-    }
-}
-
-fn size(row: &Row) -> usize {
-    let object = row
-        .operation
-        .object
-        .as_ref()
-        .map_or(0, |object| object.as_bytes().len());
-    row.operation.payload.len() + object
 }
 
 fn row(document: &RawDocument) -> Result<Row> {
@@ -425,16 +333,13 @@ mod tests {
         let last = |byte| {
             let mut id = [0; 32];
             id[31] = byte;
-            OpId::new(id)
+            id
         };
-        assert_eq!(after_key(5, last(0)), (5, last(1)));
+        assert_eq!(place_after(5, &last(0)), (5, OpId::new(last(1))));
         let mut carried = [0; 32];
         carried[30] = 1;
-        assert_eq!(after_key(5, last(0xff)), (5, OpId::new(carried)));
-        assert_eq!(after_key(5, OpId::new([0xff; 32])), (6, last(0)));
-        assert_eq!(
-            after_key(Ts::MAX.as_i64(), OpId::new([0xff; 32])).0,
-            1 << 53
-        );
+        assert_eq!(place_after(5, &last(0xff)), (5, OpId::new(carried)));
+        assert_eq!(place_after(5, &[0xff; 32]), (6, OpId::new(last(0))));
+        assert_eq!(place_after(Ts::MAX.as_i64(), &[0xff; 32]).0, 1 << 53);
     }
 }

@@ -1,158 +1,98 @@
 //! What a database holds, and what it should.
 
 use mongodb::bson::{Bson, Document, doc};
-use sync_core::{Error, ErrorKind, Result};
-use tokio::time::timeout;
+use sync_core::schema::{Contents, Migration, Recorded};
+use sync_core::{Error, ErrorKind, Result, schema};
 
-use crate::NAME;
 use crate::database::{Collections, Database};
-use crate::error::{failed, named, timed_out};
+use crate::documents::whole;
+use crate::error::{NAMESPACE_NOT_FOUND, code, within};
 
-/// The schema this crate reads and writes.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
-
-/// Who the collections belong to, as documents of the schema's collection say it.
+/// The owner of the collections, as documents of the schema's collection name it.
 pub(crate) const APPLICATION: &str = "sync-store";
 
-pub(crate) struct Migration {
-    pub(crate) version: u32,
-    pub(crate) name: &'static str,
-    pub(crate) json: &'static str,
-}
-
 /// Every released migration, oldest first. A released one never changes.
-pub(crate) const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [Migration {
+pub(crate) const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     name: "init",
-    json: include_str!("../migrations/V1__init.json"),
+    text: include_str!("../migrations/V1__init.json"),
 }];
 
-impl Migration {
-    /// The commands, with the full names of the collections.
-    pub(crate) fn commands(&self, collections: &Collections) -> Result<Vec<Document>> {
-        let commands: Vec<Document> = serde_json::from_str(self.json).map_err(|source| {
-            Error::new(ErrorKind::Failed)
-                .with_message(format!("migration {} is not readable", self.version))
-                .with_source(source)
-                .of_backend(NAME)
-        })?;
-        let prefixed = |command: Document| {
-            let named = command
-                .into_iter()
-                .enumerate()
-                .map(|(index, (key, value))| {
-                    // A command's first field names it, and holds the name of its collection.
-                    match value {
-                        Bson::String(collection) if index == 0 => {
-                            (key, Bson::String(collections.full(&collection)))
-                        }
-                        value => (key, value),
-                    }
-                });
-            named.collect()
-        };
-        Ok(commands.into_iter().map(prefixed).collect())
-    }
-
-    pub(crate) fn checksum(&self) -> String {
-        blake3::hash(self.json.as_bytes()).to_hex().to_string()
-    }
+/// The commands of a migration, with the full names of the collections.
+pub(crate) fn commands(migration: &Migration, collections: &Collections) -> Result<Vec<Document>> {
+    let commands: Vec<Document> = serde_json::from_str(migration.text).map_err(|source| {
+        Error::new(ErrorKind::Failed)
+            .with_message(format!("migration {} is not readable", migration.version))
+            .with_source(source)
+    })?;
+    let prefixed = |command: Document| {
+        let mut fields = command.into_iter();
+        // A command's first field names it, and holds the name of its collection.
+        let first = fields.next().map(|(name, value)| match value {
+            Bson::String(collection) => (name, Bson::String(collections.full(&collection))),
+            value => (name, value),
+        });
+        first.into_iter().chain(fields).collect()
+    };
+    Ok(commands.into_iter().map(prefixed).collect())
 }
 
-/// What is in a database under the names that are ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contents {
-    /// Nothing.
-    Empty,
-    /// Collections of this crate; version 0 where a migration began and did not end.
-    Ours { version: u32 },
-    /// Collections of another program.
-    Foreign,
-}
-
-/// Looks at the collections without writing.
-pub(crate) async fn contents(
-    database: &Database,
-    operation: &'static str,
-) -> Result<(Contents, Vec<Document>)> {
-    let records = records(database, operation).await?;
-    let ours = |record: &&Document| {
-        let application = record.get_str("application");
+/// Looks at the collections under our names, without writing: what they are, and which migrations
+/// are recorded. The version is 0 where a migration began and did not end.
+pub(crate) async fn contents(database: &Database) -> Result<(Contents, Vec<Recorded>)> {
+    let documents = documents(database).await?;
+    let is_ours = |document: &&Document| {
+        let application = document.get_str("application");
         application.is_ok_and(|application| application == APPLICATION)
     };
-    let versions: Vec<_> = records.iter().filter(ours).cloned().collect();
-    if !versions.is_empty() {
-        let version = versions
-            .iter()
-            .filter_map(version)
-            .max()
-            .unwrap_or_default();
-        return Ok((Contents::Ours { version }, versions));
+    let ours: Vec<_> = documents.iter().filter(is_ours).collect();
+    if ours.is_empty() {
+        let foreign = !documents.is_empty() || any_collection(database).await?;
+        let contents = if foreign {
+            Contents::Foreign
+        } else {
+            Contents::Empty
+        };
+        return Ok((contents, Vec::new()));
     }
-    let taken = !records.is_empty() || any_collection(database, operation).await?;
-    let contents = if taken {
-        Contents::Foreign
-    } else {
-        Contents::Empty
-    };
-    Ok((contents, versions))
+    let recorded = ours.into_iter().filter_map(|document| {
+        Some(Recorded {
+            version: u32::try_from(whole(document, "_id")?).ok()?,
+            checksum: document.get_str("checksum").unwrap_or_default().to_owned(),
+        })
+    });
+    let recorded: Vec<_> = recorded.collect();
+    let version = recorded.iter().map(|applied| applied.version).max();
+    let version = version.unwrap_or_default();
+    Ok((Contents::Ours { version }, recorded))
 }
 
-/// The version that a record of the schema's collection says was applied.
-pub(crate) fn version(record: &Document) -> Option<u32> {
-    match record.get("_id")? {
-        Bson::Int32(version) => u32::try_from(*version).ok(),
-        Bson::Int64(version) => u32::try_from(*version).ok(),
-        _ => None,
+/// Refuses a database that is not as this crate leaves it.
+pub(crate) async fn require(database: &Database) -> Result<()> {
+    let (contents, _) = contents(database).await?;
+    schema::require(contents, &MIGRATIONS).map_err(explain_foreign)?;
+    match missing_indexes(database).await?.into_iter().next() {
+        None => Ok(()),
+        Some(missing) => Err(Error::new(ErrorKind::Corrupt).with_message(missing)),
     }
 }
 
-/// Refuses a database whose schema is not the supported one.
-pub(crate) async fn require(database: &Database, operation: &'static str) -> Result<()> {
-    let (contents, _) = contents(database, operation).await?;
-    let found = match contents {
-        Contents::Ours { version } if version == SCHEMA_VERSION => {
-            let missing = missing_indexes(database).await.map_err(named(operation))?;
-            return match missing.into_iter().next() {
-                None => Ok(()),
-                Some(missing) => Err(Error::new(ErrorKind::Corrupt)
-                    .with_message(missing)
-                    .of_backend(NAME)
-                    .during(operation)),
-            };
-        }
-        Contents::Ours { version } => version,
-        Contents::Empty => 0,
-        Contents::Foreign => return Err(foreign(operation)),
-    };
-    Err(mismatch(found, operation))
+/// Says what to do about collections that are not ours.
+pub(crate) fn explain_foreign(error: Error) -> Error {
+    if *error.kind() != ErrorKind::Foreign {
+        return error;
+    }
+    error.with_message(
+        "another program has collections of these names in the database; take another database, \
+         or a collection prefix",
+    )
 }
 
-pub(crate) fn mismatch(found: u32, operation: &'static str) -> Error {
-    Error::new(ErrorKind::SchemaMismatch {
-        found,
-        supported: SCHEMA_VERSION,
-    })
-    .of_backend(NAME)
-    .during(operation)
-}
-
-/// The refusal of collections that are not ours.
-pub(crate) fn foreign(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Foreign)
-        .with_message(
-            "another program has collections of these names in the database; take another \
-             database, or a collection prefix",
-        )
-        .of_backend(NAME)
-        .during(operation)
-}
-
-/// Every index of the migrations that is not there, or is another one, as a sentence.
+/// A sentence for each index of the migrations that is missing or is another one.
 pub(crate) async fn missing_indexes(database: &Database) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for migration in &MIGRATIONS {
-        for command in migration.commands(&database.collections)? {
+        for command in commands(migration, &database.collections)? {
             let Ok(collection) = command.get_str("createIndexes") else {
                 continue;
             };
@@ -211,14 +151,14 @@ fn as_number(value: &Bson) -> Option<f64> {
 
 async fn indexes(database: &Database, collection: &str) -> Result<Vec<Document>> {
     let command = doc! { "listIndexes": collection, "cursor": { "batchSize": 1_000 } };
-    match first_batch(database, "connect", command).await {
-        // NamespaceNotFound: a collection that does not exist has no index.
-        Err(error) if crate::error::code(&error) == Some(26) => Ok(Vec::new()),
+    match first_batch(database, command).await {
+        Err(error) if code(&error) == Some(NAMESPACE_NOT_FOUND) => Ok(Vec::new()),
         other => other,
     }
 }
 
-async fn records(database: &Database, operation: &'static str) -> Result<Vec<Document>> {
+/// The documents of the schema's collection.
+async fn documents(database: &Database) -> Result<Vec<Document>> {
     let command = doc! {
         "find": database.collections.schema.as_str(),
         "readConcern": { "level": "majority" },
@@ -226,36 +166,25 @@ async fn records(database: &Database, operation: &'static str) -> Result<Vec<Doc
         "singleBatch": true,
         "batchSize": 1_000,
     };
-    first_batch(database, operation, command).await
+    first_batch(database, command).await
 }
 
-async fn any_collection(database: &Database, operation: &'static str) -> Result<bool> {
-    let names = database.collections.all();
+async fn any_collection(database: &Database) -> Result<bool> {
     // The schema's own collection, without a document, is what a migration leaves that was killed
     // at its first command.
-    let others: Vec<_> = names
-        .into_iter()
-        .filter(|name| *name != database.collections.schema)
-        .collect();
+    let mut others = database.collections.all().to_vec();
+    others.retain(|name| *name != database.collections.schema);
     let command = doc! {
         "listCollections": 1,
         "filter": { "name": { "$in": others } },
         "nameOnly": true,
         "authorizedCollections": true,
     };
-    let found = first_batch(database, operation, command).await?;
-    Ok(!found.is_empty())
+    Ok(!first_batch(database, command).await?.is_empty())
 }
 
-async fn first_batch(
-    database: &Database,
-    operation: &'static str,
-    command: Document,
-) -> Result<Vec<Document>> {
-    let answer = timeout(database.timeout, database.driver.run_command(command))
-        .await
-        .map_err(|_| timed_out(operation))?
-        .map_err(failed(operation))?;
+async fn first_batch(database: &Database, command: Document) -> Result<Vec<Document>> {
+    let answer = within(database.timeout, database.driver.run_command(command)).await?;
     let batch = answer
         .get_document("cursor")
         .and_then(|cursor| cursor.get_array("firstBatch"));
@@ -271,7 +200,7 @@ mod tests {
     fn every_migration_is_readable_and_its_collections_take_the_prefix() {
         let collections = Collections::new("a_");
         for migration in &MIGRATIONS {
-            for command in migration.commands(&collections).unwrap() {
+            for command in commands(migration, &collections).unwrap() {
                 let (_, collection) = command.iter().next().unwrap();
                 let collection = collection.as_str().unwrap();
                 assert!(collections.all().contains(&collection), "{collection}");

@@ -1,68 +1,55 @@
-//! Reads that agree: every one of them sees the database as of one moment, and nothing that a
-//! failover could take back.
+//! Reads that agree: all of them see the database as of one moment, and nothing that a failover could
+//! take back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use mongodb::bson::raw::{RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, cstr};
+use mongodb::bson::raw::{RawBsonRef, RawDocumentBuf, cstr};
 use mongodb::bson::{Timestamp, rawdoc};
-use mongodb::error::Result as DriverResult;
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
-use sync_core::Result;
+use sync_core::{Budget, Limit, Result};
 
 use crate::database::Database;
-use crate::documents::unreadable;
-use crate::error::{failed, timed_out};
-
-/// The most documents of one answer of the server. More make no scan faster.
-pub(crate) const BATCH: i64 = 20_000;
-
-/// Makes something of a document.
-pub(crate) type Decode<T> = fn(&RawDocument) -> Result<T>;
+use crate::documents::{Decode, decode, unreadable};
+use crate::error::within;
 
 /// The database as of the moment of the first read.
 pub(crate) struct Snapshot {
     pub(crate) database: Arc<Database>,
-    operation: &'static str,
     /// Known from the first answer on.
     at: Option<Timestamp>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(database: &Arc<Database>, operation: &'static str) -> Self {
+    pub(crate) fn new(database: &Arc<Database>) -> Self {
         Self {
             database: Arc::clone(database),
-            operation,
             at: None,
         }
     }
 
-    /// Runs a `find` command, which says nothing of read concerns.
+    /// Runs a `find` command, which names no read concern.
     pub(crate) async fn find<T>(
         &mut self,
         mut command: RawDocumentBuf,
         decode: Decode<T>,
-    ) -> Result<Found<T>> {
+    ) -> Result<Decoded<T>> {
         let mut concern = rawdoc! { "level": "snapshot" };
         if let Some(at) = self.at {
             concern.append(cstr!("atClusterTime"), at);
         }
         command.append(cstr!("readConcern"), concern);
-        let cursor = self.database.driver.run_raw_cursor_command(command);
-        let cursor = tokio::time::timeout(self.database.timeout, cursor.batch())
-            .await
-            .map_err(|_| timed_out(self.operation))?
-            .map_err(failed(self.operation))?;
-        let mut found = Found {
-            cursor,
-            operation: self.operation,
-            timeout: self.database.timeout,
+        let timeout = self.database.timeout;
+        let find = self.database.driver.run_raw_cursor_command(command);
+        let mut found = Decoded {
+            cursor: within(timeout, find.batch()).await?,
+            timeout,
             decode,
             items: VecDeque::new(),
         };
-        // The first batch is here already.
+        // The first batch came with the cursor.
         if let Some(first) = found.next_batch().await?
             && self.at.is_none()
         {
@@ -86,16 +73,15 @@ impl Snapshot {
     }
 }
 
-/// What a `find` finds, batch by batch.
-pub(crate) struct Found<T> {
+/// The documents of a `find`, read batch by batch.
+pub(crate) struct Decoded<T> {
     cursor: RawBatchCursor,
-    operation: &'static str,
     timeout: Duration,
     decode: Decode<T>,
     items: VecDeque<T>,
 }
 
-impl<T> Found<T> {
+impl<T> Decoded<T> {
     pub(crate) async fn next(&mut self) -> Result<Option<T>> {
         while self.items.is_empty() {
             if self.next_batch().await?.is_none() {
@@ -105,34 +91,32 @@ impl<T> Found<T> {
         Ok(self.items.pop_front())
     }
 
+    /// The first documents, up to the row limit and the byte budget, and the next one after them:
+    /// the one that did not fit.
+    pub(crate) async fn take(
+        mut self,
+        limit: Limit,
+        weight: impl Fn(&T) -> usize,
+    ) -> Result<(Vec<T>, Option<T>)> {
+        let mut taken = Vec::new();
+        let mut budget = Budget::new(limit.max_bytes());
+        while let Some(item) = self.next().await? {
+            if taken.len() == limit.max_rows() || !budget.takes(weight(&item)) {
+                return Ok((taken, Some(item)));
+            }
+            taken.push(item);
+        }
+        Ok((taken, None))
+    }
+
     async fn next_batch(&mut self) -> Result<Option<RawBatch>> {
-        let batch = tokio::time::timeout(self.timeout, self.cursor.next())
-            .await
-            .map_err(|_| timed_out(self.operation))?;
-        let Some(batch) = batch.transpose().map_err(failed(self.operation))? else {
+        let next = async { self.cursor.next().await.transpose() };
+        let Some(batch) = within(self.timeout, next).await? else {
             return Ok(None);
         };
-        decode(&batch, self.decode, self.operation, |item| {
-            self.items.push_back(item);
-        })?;
+        decode(&batch, self.decode, |item| self.items.push_back(item))?;
         Ok(Some(batch))
     }
-}
-
-/// Takes what a batch holds.
-pub(crate) fn decode<T>(
-    batch: &RawBatch,
-    decode: Decode<T>,
-    operation: &'static str,
-    mut take: impl FnMut(T),
-) -> Result<()> {
-    let documents: DriverResult<_> = batch.doc_slices();
-    for document in documents.map_err(failed(operation))? {
-        if let Some(document) = document.map_err(unreadable)?.as_document() {
-            take(decode(document)?);
-        }
-    }
-    Ok(())
 }
 
 /// The moment that an answer is of.
@@ -141,9 +125,4 @@ fn moment(batch: &RawBatch) -> Result<Option<Timestamp>> {
     let cursor = answer.get_document("cursor").map_err(unreadable)?;
     let at = cursor.get("atClusterTime").map_err(unreadable)?;
     Ok(at.and_then(RawBsonRef::as_timestamp))
-}
-
-/// How a command asks for documents by their keys.
-pub(crate) fn one_of(keys: RawArrayBuf) -> RawDocumentBuf {
-    rawdoc! { "_id": { "$in": keys } }
 }

@@ -1,16 +1,16 @@
 use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
-use mongodb::bson::{Bson, Document, rawdoc};
+use mongodb::bson::{Bson, rawdoc};
 use sync_core::plan::Counters;
 use sync_core::{Epoch, Result, Seq, SpaceName, Stats};
 
-use crate::documents::{binary, bytes, number, unreadable, wrong};
+use crate::documents::{binary, bytes, number, unreadable, value, whole, wrong};
 use crate::error::corrupt;
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
 
 /// A space's own document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Space {
+pub(crate) struct SpaceDocument {
     pub(crate) epoch: Epoch,
     pub(crate) incarnation: i64,
     pub(crate) head: Seq,
@@ -20,7 +20,7 @@ pub(crate) struct Space {
     pub(crate) writes: i64,
 }
 
-impl Space {
+impl SpaceDocument {
     /// The space called `name` in a snapshot, where it exists there.
     pub(crate) async fn load(snapshot: &mut Snapshot, name: &SpaceName) -> Result<Option<Self>> {
         let command = rawdoc! {
@@ -35,9 +35,10 @@ impl Space {
 
     /// Takes the space's document for this transaction, as its first command.
     ///
-    /// It is a write: whoever has written the document since the transaction's snapshot, or holds it
-    /// now, makes it fail. Where it goes well the snapshot has every page before it, and no other
-    /// page is committed before this one. A write that changes nothing would be none, so it counts.
+    /// It is a write, which the server refuses where another transaction has written the document
+    /// since this one's snapshot, or holds it now. Where it succeeds the snapshot has every page
+    /// before it, and no other page is committed before this one. The server would skip a write that
+    /// changes nothing, so it counts.
     pub(crate) async fn lock(
         transaction: &mut Transaction<'_>,
         name: &SpaceName,
@@ -52,7 +53,7 @@ impl Space {
             .await?;
         match answer.get("value") {
             Some(Bson::Document(document)) => {
-                transaction.locked = true;
+                transaction.has_space = true;
                 let document = RawDocumentBuf::try_from(document).map_err(unreadable)?;
                 Self::read(&document).map(Some)
             }
@@ -61,15 +62,12 @@ impl Space {
     }
 
     pub(crate) fn read(document: &RawDocument) -> Result<Self> {
-        let field = |name: &'static str| {
-            let value = document.get(name).map_err(unreadable)?;
-            value.ok_or_else(|| wrong(name))
-        };
-        let position = |name| Seq::try_from(number(field(name)?)?).map_err(corrupt);
-        let count = |name| u64::try_from(number(field(name)?)?).map_err(|_| wrong(name));
+        let whole = |name| number(value(document, name)?);
+        let position = |name| Seq::try_from(whole(name)?).map_err(corrupt);
+        let count = |name| u64::try_from(whole(name)?).map_err(|_| wrong(name));
         Ok(Self {
-            epoch: Epoch::try_from(bytes(field("epoch")?)?).map_err(corrupt)?,
-            incarnation: number(field("inc")?)?,
+            epoch: Epoch::try_from(bytes(value(document, "epoch")?)?).map_err(corrupt)?,
+            incarnation: whole("inc")?,
             head: position("head")?,
             floor: position("floor")?,
             counters: Counters {
@@ -77,7 +75,7 @@ impl Space {
                 ordered: count("ordered")?,
                 tombstones: count("tombstones")?,
             },
-            writes: number(field("writes")?)?,
+            writes: whole("writes")?,
         })
     }
 
@@ -113,8 +111,8 @@ impl Space {
             let (name, value) = element.map_err(unreadable)?;
             document.append(name, value);
         }
-        let spaces = transaction.database.collections.spaces.clone();
-        transaction.insert(&spaces, vec![document]).await
+        let spaces = transaction.database.collections.spaces.as_str();
+        transaction.insert(spaces, vec![document]).await
     }
 
     /// Stores the space over what was.
@@ -127,8 +125,8 @@ impl Space {
             "q": { "_id": name.as_str() },
             "u": { "$set": self.document() },
         };
-        let spaces = transaction.database.collections.spaces.clone();
-        transaction.update(&spaces, vec![update]).await
+        let spaces = transaction.database.collections.spaces.as_str();
+        transaction.update(spaces, vec![update]).await
     }
 
     fn document(&self) -> RawDocumentBuf {
@@ -158,33 +156,24 @@ impl Space {
 
 /// Leaves an incarnation's documents to the sweep.
 pub(crate) async fn discard(transaction: &mut Transaction<'_>, incarnation: i64) -> Result<()> {
-    let garbage = transaction.database.collections.garbage.clone();
-    transaction
-        .insert(&garbage, vec![rawdoc! { "_id": incarnation }])
-        .await
+    let garbage = transaction.database.collections.garbage.as_str();
+    let document = rawdoc! { "_id": incarnation };
+    transaction.insert(garbage, vec![document]).await
 }
 
-/// Two transactions that take a number at once are a conflict.
+/// Takes the number of a new incarnation. Two transactions that do so at once are a conflict.
 async fn next_incarnation(transaction: &mut Transaction<'_>) -> Result<i64> {
-    // Unlike a space's documents, this one is for all spaces.
-    let locked = std::mem::take(&mut transaction.locked);
-    let answer = transaction
-        .run(rawdoc! {
-            "findAndModify": transaction.database.collections.schema.as_str(),
-            "query": { "_id": "incarnation" },
-            "update": { "$inc": { "next": 1_i64 } },
-            "fields": { "next": 1 },
-        })
-        .await?;
-    transaction.locked = locked;
-    let next = answer.get_document("value").ok().and_then(incarnation);
+    // Unlike a space's documents, this one is written by the writers of all spaces.
+    let has_space = std::mem::take(&mut transaction.has_space);
+    let command = rawdoc! {
+        "findAndModify": transaction.database.collections.schema.as_str(),
+        "query": { "_id": "incarnation" },
+        "update": { "$inc": { "next": 1_i64 } },
+        "fields": { "next": 1 },
+    };
+    let answer = transaction.run(command).await?;
+    transaction.has_space = has_space;
+    let document = answer.get_document("value").ok();
+    let next = document.and_then(|document| whole(document, "next"));
     next.ok_or_else(|| wrong("the number of the next incarnation"))
-}
-
-fn incarnation(document: &Document) -> Option<i64> {
-    match document.get("next")? {
-        Bson::Int32(next) => Some((*next).into()),
-        Bson::Int64(next) => Some(*next),
-        _ => None,
-    }
 }

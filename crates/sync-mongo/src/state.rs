@@ -2,85 +2,119 @@
 
 use std::collections::HashMap;
 
-use mongodb::bson::raw::{RawArrayBuf, RawDocument};
+use mongodb::bson::raw::{RawArrayBuf, RawDocument, RawDocumentBuf};
 use mongodb::bson::rawdoc;
-use sync_core::{Batch, Bytes, Limit, Result, StateEntry, StateKey};
+use sync_core::{Bytes, Limit, Result, StateEntry, StateKey};
+use sync_kit::Answer;
 
-use crate::documents::{after_state_keys, bytes, state_key, stored_state_key, unreadable, wrong};
+use crate::database::Collections;
+use crate::documents::{
+    BATCH, after_state_keys, bytes, one_of, state_key, stored_state_key, value, wrong,
+};
 use crate::error::corrupt;
-use crate::scan::{Budget, limited};
-use crate::snapshot::{Snapshot, one_of};
-use crate::space::Space;
+use crate::scan::limited;
+use crate::snapshot::Snapshot;
+use crate::space::SpaceDocument;
 
 /// The values of state keys, in request order.
-pub(crate) async fn load_many(
+pub(crate) async fn values(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     keys: &[StateKey],
-) -> Result<Vec<Option<Bytes>>> {
-    let stored: RawArrayBuf = keys
-        .iter()
-        .map(|key| state_key(space.incarnation, key.as_str()))
-        .collect();
-    let command = rawdoc! {
-        "find": snapshot.database.collections.state.as_str(),
-        "filter": one_of(stored),
-        "hint": { "_id": 1 },
-    };
-    let found = snapshot.find_all(command, entry).await?;
-    let values: HashMap<StateKey, Bytes> = found
-        .into_iter()
-        .map(|entry| (entry.key, entry.value))
-        .collect();
-    Ok(keys.iter().map(|key| values.get(key).cloned()).collect())
+) -> Result<Answer> {
+    let command = find(&snapshot.database.collections, space, keys);
+    let found = snapshot.find_all(command, key_and_value).await?;
+    let values: HashMap<StateKey, Bytes> = found.into_iter().collect();
+    let values = keys.iter().map(|key| values.get(key).cloned());
+    Ok(Answer::Values(values.collect()))
 }
 
+/// The command that finds the values of state keys.
+pub(crate) fn find<'k>(
+    collections: &Collections,
+    space: &SpaceDocument,
+    keys: impl IntoIterator<Item = &'k StateKey>,
+) -> RawDocumentBuf {
+    let stored = |key: &StateKey| state_key(space.incarnation, key.as_str());
+    let keys: RawArrayBuf = keys.into_iter().map(stored).collect();
+    rawdoc! {
+        "find": collections.state.as_str(),
+        "filter": one_of(keys),
+        "hint": { "_id": 1 },
+        "batchSize": BATCH,
+    }
+}
+
+/// The entries whose keys begin with `prefix`, up to the limit.
 pub(crate) async fn list(
     snapshot: &mut Snapshot,
-    space: &Space,
+    space: &SpaceDocument,
     prefix: &str,
     after: Option<&StateKey>,
     limit: Limit,
-) -> Result<Batch<StateEntry, StateKey>> {
+) -> Result<Answer> {
     let incarnation = space.incarnation;
+    let beyond = match after_prefix(prefix) {
+        Some(beyond) => state_key(incarnation, &beyond),
+        None => after_state_keys(incarnation),
+    };
     let after = after.map_or("", StateKey::as_str);
     // No key is empty, so that nothing is left out where both are.
-    let (bound, from) = if after < prefix {
-        ("$gte", prefix)
+    let range = if after < prefix {
+        rawdoc! { "$gte": state_key(incarnation, prefix), "$lt": beyond }
     } else {
-        ("$gt", after)
+        rawdoc! { "$gt": state_key(incarnation, after), "$lt": beyond }
     };
-    let mut range = rawdoc! { "$lt": after_state_keys(incarnation) };
-    let bound = mongodb::bson::raw::CString::try_from(bound).map_err(unreadable)?;
-    range.append(bound, state_key(incarnation, from));
     let command = rawdoc! {
         "find": snapshot.database.collections.state.as_str(),
         "filter": { "_id": range },
         "sort": { "_id": 1 },
         "hint": { "_id": 1 },
     };
-    let mut found = snapshot.find(limited(command, limit), entry).await?;
-    let mut items: Vec<StateEntry> = Vec::new();
-    let mut budget = Budget::new(limit.max_bytes());
-    while let Some(entry) = found.next().await? {
-        if !entry.key.as_str().starts_with(prefix) {
-            break;
-        }
-        if items.len() == limit.max_rows() || !budget.takes(entry.value.len()) {
-            let next = items.last().map(|entry| entry.key.clone());
-            return Ok(Batch { items, next });
-        }
-        items.push(entry);
-    }
-    Ok(Batch { items, next: None })
+    let found = snapshot.find(limited(command, limit), entry).await?;
+    let (entries, cut) = found.take(limit, |entry| entry.value.len()).await?;
+    let more = cut.is_some();
+    Ok(Answer::State { entries, more })
 }
 
-/// A state value.
-pub(crate) fn entry(document: &RawDocument) -> Result<StateEntry> {
+/// The first text that sorts after everything that begins with `prefix`; `None` where no text does.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut chars = prefix.chars();
+    while let Some(last) = chars.next_back() {
+        // Text is compared by its bytes, which in UTF-8 is by its characters. Ranges of `char`
+        // leave out the surrogates.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            return Some(format!("{}{next}", chars.as_str()));
+        }
+    }
+    None
+}
+
+/// A state value, and whose it is.
+pub(crate) fn key_and_value(document: &RawDocument) -> Result<(StateKey, Bytes)> {
+    let entry = entry(document)?;
+    Ok((entry.key, entry.value))
+}
+
+fn entry(document: &RawDocument) -> Result<StateEntry> {
     let key = document.get_str("_id").map_err(|_| wrong("_id"))?;
-    let value = document.get("value").map_err(unreadable)?;
     Ok(StateEntry {
         key: StateKey::new(stored_state_key(key)?).map_err(corrupt)?,
-        value: Bytes::copy_from_slice(bytes(value.ok_or_else(|| wrong("value"))?)?),
+        value: Bytes::copy_from_slice(bytes(value(document, "value")?)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_after_a_prefix_is_above_all_that_begin_with_it_and_no_others() {
+        assert_eq!(after_prefix(""), None);
+        assert_eq!(after_prefix("\u{10ffff}\u{10ffff}"), None);
+        assert_eq!(after_prefix("a/").unwrap(), "a0");
+        assert_eq!(after_prefix("a\u{10ffff}").unwrap(), "b");
+        assert_eq!(after_prefix("\u{d7ff}").unwrap(), "\u{e000}");
+        assert!("a/\u{10ffff}" < after_prefix("a/").unwrap().as_str());
+    }
 }

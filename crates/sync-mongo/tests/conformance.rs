@@ -210,7 +210,7 @@ impl Harness for Mongo {
         Ok(TestDatabase::attach(locator))
     }
 
-    /// A database is there as soon as somebody names it.
+    /// The server creates a database with its first collection.
     fn empty(&self) -> Result<TestDatabase> {
         Server::shared().admin(doc! { "ping": 1 })?;
         Ok(TestDatabase::new())

@@ -5,32 +5,27 @@ use mongodb::bson::rawdoc;
 use sync_core::plan::{NewRow, NewTombstone, Plan};
 use sync_core::{Object, OpId, Operation, Page, Result, Seq, SyncOrder, Ts};
 
-use super::boundary;
-use crate::documents::{OperationKey, TombstoneKey, binary, operation_keys, state_key, wrong};
-use crate::snapshot::one_of;
+use crate::documents::{
+    KEYS, OperationKey, TombstoneKey, binary, one_of, operation_keys, state_key, wrong,
+};
 use crate::transaction::Transaction;
-use crate::{MongoConfig, documents};
-
-/// Keys of one delete.
-const KEYS: usize = 10_000;
 
 pub(super) async fn rows(
-    config: &MongoConfig,
     transaction: &mut Transaction<'_>,
     incarnation: i64,
     page: &Page,
     plan: &Plan,
 ) -> Result<()> {
-    let names = transaction.database.collections.clone();
+    let names = &transaction.database.collections;
     if !plan.lifted.is_empty() {
-        boundary(config, "lift")?;
+        transaction.boundary("lift")?;
         let lift = rawdoc! { "$set": { "lifted": true } };
         let lift = |seq: &Seq| set(TombstoneKey::new(incarnation, *seq).binary(), lift.clone());
         let updates = plan.lifted.iter().map(lift).collect();
         transaction.update(&names.tombstones, updates).await?;
     }
     if !plan.raised.is_empty() {
-        boundary(config, "source seq")?;
+        transaction.boundary("source seq")?;
         let raise = |(seq, source_seq): (&Seq, &SyncOrder)| {
             let raise = rawdoc! { "$set": { "source_seq": source_seq.as_i64() } };
             set(TombstoneKey::new(incarnation, *seq).binary(), raise)
@@ -39,21 +34,21 @@ pub(super) async fn rows(
         transaction.update(&names.tombstones, updates).await?;
     }
     for ids in plan.removed.chunks(KEYS) {
-        boundary(config, "delete")?;
+        transaction.boundary("delete")?;
         let filter = one_of(operation_keys(incarnation, ids));
         let gone = transaction.delete(&names.operations, filter).await?;
         if gone != ids.len() {
-            return Err(documents::wrong("a row that was there a moment ago"));
+            return Err(wrong("a row that was there a moment ago"));
         }
     }
     if !plan.tombstones.is_empty() {
-        boundary(config, "tombstone")?;
+        transaction.boundary("tombstone")?;
         let document = |new| tombstone(incarnation, new);
         let documents = plan.tombstones.iter().map(document).collect();
         transaction.insert(&names.tombstones, documents).await?;
     }
     if !plan.inserted.is_empty() {
-        boundary(config, "insert")?;
+        transaction.boundary("insert")?;
         let document = |new: &NewRow| {
             let operation = page.upserts.get(new.upsert);
             operation
@@ -64,7 +59,7 @@ pub(super) async fn rows(
         transaction.insert(&names.operations, documents).await?;
     }
     if !plan.ordered.is_empty() {
-        boundary(config, "order")?;
+        transaction.boundary("order")?;
         let order = |(id, order): (&OpId, &SyncOrder)| {
             let order = rawdoc! { "$set": { "order": order.as_i64() } };
             set(OperationKey::new(incarnation, id).binary(), order)
@@ -72,16 +67,11 @@ pub(super) async fn rows(
         let updates = plan.ordered.iter().map(order).collect();
         transaction.update(&names.operations, updates).await?;
     }
-    state(config, transaction, incarnation, plan).await
+    state(transaction, incarnation, plan).await
 }
 
-async fn state(
-    config: &MongoConfig,
-    transaction: &mut Transaction<'_>,
-    incarnation: i64,
-    plan: &Plan,
-) -> Result<()> {
-    let names = transaction.database.collections.clone();
+async fn state(transaction: &mut Transaction<'_>, incarnation: i64, plan: &Plan) -> Result<()> {
+    let names = &transaction.database.collections;
     let mut removed = RawArrayBuf::new();
     let mut updates = Vec::new();
     for change in &plan.state {
@@ -96,11 +86,11 @@ async fn state(
         }
     }
     if !removed.is_empty() {
-        boundary(config, "unset")?;
+        transaction.boundary("unset")?;
         transaction.delete(&names.state, one_of(removed)).await?;
     }
     if !updates.is_empty() {
-        boundary(config, "set")?;
+        transaction.boundary("set")?;
         transaction.update(&names.state, updates).await?;
     }
     Ok(())

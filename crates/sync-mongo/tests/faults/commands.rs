@@ -69,7 +69,7 @@ fn a_commit_that_is_never_answered_is_unknown_and_what_it_held_is_freed(set: &Re
     let _ = block_on(store.apply(step(1))).unwrap();
     assert!(
         began.elapsed() < Duration::from_secs(20),
-        "the next page waited {:?} for a transaction that nobody owns",
+        "the next page waited {:?} for an abandoned transaction",
         began.elapsed()
     );
     assert_eq!(delivered(&store).unwrap(), [id(0), id(1)]);

@@ -48,7 +48,7 @@ fn follow(store: &MongoStore, stop: &AtomicBool) -> Vec<OpId> {
 }
 
 #[test]
-fn a_primary_that_steps_down_in_mid_run_loses_nothing_and_nobody_skips() {
+fn a_primary_that_steps_down_in_mid_run_loses_nothing_and_no_reader_skips() {
     let set = ReplicaSet::start(3);
     let config = kit::config(&set, "failover");
     let writer = migrated(&config);
@@ -102,7 +102,7 @@ fn what_a_failover_takes_back_was_never_delivered() {
     let before: Vec<_> = (0..5).map(id).collect();
     assert_eq!(delivered(&reader).unwrap(), before);
 
-    // Nobody is left to acknowledge what the primary commits.
+    // No other member is left to acknowledge what the primary commits.
     let primary = set.wait_for_primary();
     let others: Vec<_> = (0..3).filter(|member| *member != primary).collect();
     for &other in &others {
@@ -145,7 +145,7 @@ fn what_a_failover_takes_back_was_never_delivered() {
         );
         thread::sleep(Duration::from_millis(100));
     }
-    // The page is guarded, and so may be sent again as it is.
+    // The page has a precondition on a key that it changes, and so may be sent again.
     let _ = block_on(store.apply(step(5))).unwrap();
     let after: Vec<_> = (0..6).map(id).collect();
     assert_eq!(delivered(&reader).unwrap(), after);

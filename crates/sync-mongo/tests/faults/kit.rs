@@ -73,7 +73,7 @@ pub(crate) fn delivered(store: &MongoStore) -> Result<Vec<OpId>> {
     }
 }
 
-/// Everything an error could tell somebody.
+/// All the text of an error and its causes.
 pub(crate) fn told(error: &Error) -> String {
     let mut told = format!("{error} {error:?}");
     let mut source = error.source();

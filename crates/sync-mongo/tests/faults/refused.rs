@@ -1,4 +1,4 @@
-//! What is wrong for good is refused at once, and says why.
+//! Permanent mistakes fail fast, with the reason.
 
 use std::time::{Duration, Instant};
 

@@ -54,7 +54,7 @@ fn a_large_page_and_many_small_ones_do_not_starve_each_other() {
     let store = open();
     let found = delivered(&store).unwrap();
     assert_eq!(found.len() as u64, LARGE + pages.iter().sum::<u64>());
-    // One page is one run of seqs, whoever wrote at the same time.
+    // The seqs of one page follow each other, although others wrote at the same time.
     let first = found.iter().position(|found| *found == id(0)).unwrap();
     let run = &found[first..first + usize::try_from(LARGE).unwrap()];
     assert!(run.iter().copied().eq((0..LARGE).map(id)));
