@@ -4,20 +4,20 @@ use sync_core::{Digest, Result, SpaceName, Ts};
 
 use crate::columns::{object, op_id, position, value};
 use crate::error::corrupt;
-use crate::pool::Connection;
+use crate::session::Session;
 
 /// Findings that are described; more of them say nothing new.
 const DESCRIBED: usize = 20;
 /// Rows that are read at once.
 const ROWS: i64 = 100;
 
-/// Every row's digest against its payload, and every state key for a second value. That indexes fit
-/// their tables is the business of the server's own `amcheck`.
-pub(crate) async fn check(connection: &Connection, name: &SpaceName) -> Result<Vec<String>> {
-    let statements = connection.statements();
+/// Compares every row's digest with its payload, and looks at every state key for a second value.
+/// Whether indexes agree with their tables is checked by the server's own `amcheck`.
+pub(crate) async fn check(session: &Session, name: &SpaceName) -> Result<Vec<String>> {
+    let statements = session.statements();
     let mut findings = Vec::new();
-    connection.begin_read().await?;
-    let twice = connection
+    session.begin_read().await?;
+    let twice = session
         .rows(&statements.check_state, &[&name.as_str()])
         .await?;
     for row in &twice {
@@ -28,7 +28,7 @@ pub(crate) async fn check(connection: &Connection, name: &SpaceName) -> Result<V
     }
     let mut after: Vec<u8> = Vec::new();
     loop {
-        let rows = connection
+        let rows = session
             .rows(&statements.check, &[&name.as_str(), &after, &ROWS])
             .await?;
         let Some(last) = rows.last() else { break };
@@ -46,6 +46,6 @@ pub(crate) async fn check(connection: &Connection, name: &SpaceName) -> Result<V
             }
         }
     }
-    connection.end().await?;
+    session.end().await?;
     Ok(findings)
 }

@@ -8,8 +8,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
 use crate::config::PostgresConfig;
-use crate::connection;
-use crate::error::named;
+use crate::{NAME, connection};
 
 impl PostgresConfig {
     /// Connects to the same server, with the same TLS, outside any pool: for a program's own
@@ -21,12 +20,17 @@ impl PostgresConfig {
     /// - [`Unsupported`](ErrorKind::Unsupported) where the configuration adopted a pool: the
     ///   connections are then the program's already.
     pub async fn client(&self) -> Result<Client> {
+        self.connect_alone()
+            .await
+            .map_err(|error| error.of_backend(NAME).during("connect"))
+    }
+
+    async fn connect_alone(&self) -> Result<Client> {
         self.validate()?;
         let no_thread = |source| {
-            let error = Error::new(ErrorKind::Failed)
+            Error::new(ErrorKind::Failed)
                 .with_message("no thread for the driver could be started")
-                .with_source(source);
-            named("connect")(error)
+                .with_source(source)
         };
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(no_thread)?;
@@ -36,12 +40,12 @@ impl PostgresConfig {
             match connection::alone(&config, |_| ()).await {
                 Ok((client, running)) => {
                     if answer.send(Ok(client)).is_ok() {
-                        // How it ended, the client's next statement says.
+                        // The client's next statement fails with the reason of the end.
                         let _ = running.await;
                     }
                 }
                 Err(error) => {
-                    let _ = answer.send(Err(named("connect")(error)));
+                    let _ = answer.send(Err(error));
                 }
             }
         };
@@ -49,7 +53,6 @@ impl PostgresConfig {
             .name("sync-postgres".to_owned())
             .spawn(move || runtime.block_on(serve))
             .map_err(no_thread)?;
-        let closed = |_| named("connect")(Error::new(ErrorKind::Closed));
-        answered.await.map_err(closed)?
+        answered.await.map_err(|_| Error::new(ErrorKind::Closed))?
     }
 }

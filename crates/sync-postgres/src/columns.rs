@@ -1,14 +1,21 @@
-//! Values in the columns of the schema.
+//! What the server answers: rows, and values in the columns of the schema.
 
-use sync_core::{Bytes, Error, Object, OpId, Result};
+use sync_core::{Bytes, Error, ErrorKind, Object, OpId, Result, TombstoneReason};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use crate::error::{corrupt, failed};
 
+/// The row of a statement that always answers one.
+pub(crate) fn only(rows: &[Row]) -> Result<&Row> {
+    rows.first().ok_or_else(|| {
+        Error::new(ErrorKind::Failed).with_message("the server answered without a row")
+    })
+}
+
 /// The value in column `index`.
 pub(crate) fn value<'r, T: FromSql<'r>>(row: &'r Row, index: usize) -> Result<T> {
-    row.try_get(index).map_err(failed("read"))
+    row.try_get(index).map_err(failed)
 }
 
 /// A position in column `index`.
@@ -49,4 +56,9 @@ pub(crate) fn object(row: &Row, index: usize) -> Result<Option<Object>> {
 /// Bytes in column `index`.
 pub(crate) fn bytes(row: &Row, index: usize) -> Result<Bytes> {
     Ok(Bytes::copy_from_slice(value::<&[u8]>(row, index)?))
+}
+
+/// A tombstone's reason in column `index`.
+pub(crate) fn reason(row: &Row, index: usize) -> Result<TombstoneReason> {
+    TombstoneReason::from_code(i64::from(value::<i16>(row, index)?)).map_err(corrupt)
 }

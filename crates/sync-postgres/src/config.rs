@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use sync_core::{Error, ErrorKind, Result};
+use sync_kit::fault::Faults;
 use tokio_postgres::config::{Host, SslMode};
-
-use crate::NAME;
 
 /// How to reach a database, and which schema of it is ours.
 ///
@@ -31,10 +30,7 @@ pub struct PostgresConfig {
     pub(crate) statement_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) retry_timeout: Duration,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) on_boundary: Option<crate::fault::Hook>,
-    #[cfg(feature = "fault-injection")]
-    pub(crate) work: Option<crate::fault::Work>,
+    pub(crate) faults: Faults,
 }
 
 /// Where connections come from.
@@ -46,10 +42,10 @@ pub(crate) enum Server {
     Adopted(Pool),
 }
 
-/// What stands between this program and the server.
+/// The pooler between this program and the server, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooler {
-    /// Nothing, or something that keeps a server's session for each connection.
+    /// None, or one that keeps a session of the server for each connection.
     Session,
     /// A pooler that may give every transaction another session, such as `PgBouncer` with
     /// `pool_mode = transaction`. Statements are not prepared, settings last for one transaction,
@@ -62,10 +58,10 @@ pub enum Pooler {
 pub enum Tls {
     /// Never encrypted.
     Disable,
-    /// Encrypted where the server offers it; its certificate is not looked at. Protects from
-    /// nobody who can do more than listen.
+    /// Encrypted where the server offers it; its certificate is not checked. Protects against
+    /// eavesdropping, and not against an attacker who can change the traffic.
     Prefer,
-    /// Encrypted, or no connection; the certificate is not looked at.
+    /// Encrypted, or no connection; the certificate is not checked.
     Require,
     /// Encrypted, and the certificate is valid, trusted, and for the host's name.
     VerifyFull,
@@ -103,10 +99,7 @@ impl PostgresConfig {
             statement_timeout: Duration::from_mins(1),
             lock_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(5),
-            #[cfg(feature = "fault-injection")]
-            on_boundary: None,
-            #[cfg(feature = "fault-injection")]
-            work: None,
+            faults: Faults::default(),
         }
     }
 
@@ -128,7 +121,7 @@ impl PostgresConfig {
         self
     }
 
-    /// What stands between this program and the server. Default: [`Pooler::Session`].
+    /// The pooler between this program and the server. Default: [`Pooler::Session`].
     pub fn pooler(mut self, pooler: Pooler) -> Self {
         self.pooler = pooler;
         self
@@ -181,19 +174,13 @@ impl PostgresConfig {
         self
     }
 
-    /// Calls `hook` at every statement boundary of a page, where an error of it is the fault:
-    /// before each statement that writes or looks up, before the commit (`commit`), and after the
-    /// commit and before the answer (`committed`).
+    /// What tests ask for. The boundaries of a page are before each statement that looks up or
+    /// writes, before the commit (`commit`), and between the commit and the answer (`committed`).
+    /// The units of counted work are entries of indexes and rows of tables that were read, and rows
+    /// that were written. Ways to write are `blind`, without a look-up, and `planned`.
     #[cfg(feature = "fault-injection")]
-    pub fn on_boundary(mut self, hook: crate::fault::Hook) -> Self {
-        self.on_boundary = Some(hook);
-        self
-    }
-
-    /// Counts in `work` what the statements of every connection cost.
-    #[cfg(feature = "fault-injection")]
-    pub fn count_work(mut self, work: crate::fault::Work) -> Self {
-        self.work = Some(work);
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
         self
     }
 
@@ -209,7 +196,7 @@ impl PostgresConfig {
             Tls::Require | Tls::VerifyFull => SslMode::Require,
         });
         server.connect_timeout(self.connect_timeout);
-        // A server that vanishes without a word is noticed; the driver would wait for ever.
+        // Without a timeout the driver would wait for ever for a server whose machine has gone.
         if server.get_tcp_user_timeout().is_none() {
             server.tcp_user_timeout(Duration::from_secs(30));
         }
@@ -220,13 +207,9 @@ impl PostgresConfig {
         Some(server)
     }
 
-    /// Refuses what no server could make sense of.
+    /// Refuses settings that contradict each other, and names that no server accepts.
     pub(crate) fn validate(&self) -> Result<()> {
-        let refused = |message: &str| {
-            Err(Error::new(ErrorKind::Config)
-                .with_message(message)
-                .of_backend(NAME))
-        };
+        let refused = |message: &str| Err(Error::new(ErrorKind::Config).with_message(message));
         // A longer name would be cut by the server, and two installations could become one.
         if self.schema.is_empty() || self.schema.len() > 63 || self.schema.contains('\0') {
             return refused("the name of a schema is 1..=63 bytes without NUL");
@@ -235,7 +218,7 @@ impl PostgresConfig {
             return refused("schemas that begin with pg_ are the server's own");
         }
         if self.root_certificates.is_some() && self.tls != Tls::VerifyFull {
-            return refused("root certificates are only looked at with verify-full");
+            return refused("root certificates are only used with verify-full");
         }
         Ok(())
     }
@@ -286,40 +269,4 @@ fn host(host: &Host) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server() -> tokio_postgres::Config {
-        let mut server = tokio_postgres::Config::new();
-        server
-            .host("db.example")
-            .user("me")
-            .password("hunter2")
-            .dbname("d");
-        server
-    }
-
-    #[test]
-    fn debug_shows_the_host_and_no_password() {
-        let shown = format!("{:?}", PostgresConfig::new(server()));
-        assert!(shown.contains("db.example") && !shown.contains("hunter2"));
-    }
-
-    #[test]
-    fn a_name_that_the_server_would_cut_or_keep_for_itself_is_refused() {
-        for bad in ["", "pg_mine", "a\0b", &"x".repeat(64)] {
-            let config = PostgresConfig::new(server()).schema(bad);
-            let error = config.validate().unwrap_err();
-            assert_eq!(error.kind(), &ErrorKind::Config, "{bad:?}");
-        }
-        let config = PostgresConfig::new(server()).schema("Mine \"too\"");
-        config.validate().unwrap();
-    }
-
-    #[test]
-    fn certificates_that_nobody_would_look_at_are_refused() {
-        let config = PostgresConfig::new(server()).root_certificates("ca.pem");
-        assert!(config.clone().validate().is_err());
-        config.tls(Tls::VerifyFull).validate().unwrap();
-    }
-}
+mod tests;

@@ -88,57 +88,43 @@ fn cause(error: &tokio_postgres::Error) -> Option<&io::Error> {
     None
 }
 
-/// An error of the driver during `operation`, as every error of this crate: with its kind, and
-/// whether a retry helps.
-pub fn failed(operation: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
-    move |source| {
-        let (kind, retry) = classify(&source);
-        let mut error = Error::new(kind)
-            .with_retry(retry)
-            .of_backend(NAME)
-            .during(operation);
-        // What the server itself says; the driver's own text is just "db error".
-        if let Some(answer) = source.as_db_error() {
-            error = error.with_message(answer.message());
+/// An error of the driver, as every error of this crate: with its kind, and whether a retry helps.
+pub fn failed(source: tokio_postgres::Error) -> Error {
+    let (kind, retry) = classify(&source);
+    let mut error = Error::new(kind).with_retry(retry).of_backend(NAME);
+    // What the server itself says; the driver's own text is just "db error".
+    if let Some(answer) = source.as_db_error() {
+        error = error.with_message(answer.message());
+    }
+    error.with_source(source)
+}
+
+/// An error of the pool.
+pub(crate) fn no_connection(error: PoolError) -> Error {
+    let of = |kind: ErrorKind, message: &str| Error::new(kind).with_message(message);
+    match error {
+        PoolError::Backend(source) | PoolError::PostCreateHook(HookError::Backend(source)) => {
+            failed(source)
         }
-        error.with_source(source)
+        PoolError::Timeout(TimeoutType::Wait) => of(
+            ErrorKind::Timeout,
+            "every connection of the pool was in use for the whole time",
+        ),
+        PoolError::Timeout(_) => of(ErrorKind::Timeout, "making a connection took too long"),
+        PoolError::Closed => of(ErrorKind::Closed, "the pool was closed"),
+        other => of(ErrorKind::Failed, "the pool gave no connection").with_source(other),
     }
 }
 
-/// An error of the pool during `operation`.
-pub(crate) fn no_connection(operation: &'static str) -> impl Fn(PoolError) -> Error {
-    move |error| {
-        let of = |kind: ErrorKind, message: &str| {
-            Error::new(kind)
-                .with_message(message)
-                .of_backend(NAME)
-                .during(operation)
-        };
-        match error {
-            PoolError::Backend(source) | PoolError::PostCreateHook(HookError::Backend(source)) => {
-                failed(operation)(source)
-            }
-            PoolError::Timeout(TimeoutType::Wait) => of(
-                ErrorKind::Timeout,
-                "every connection of the pool was in use for the whole time",
-            ),
-            PoolError::Timeout(_) => of(ErrorKind::Timeout, "making a connection took too long"),
-            PoolError::Closed => of(ErrorKind::Closed, "the pool was closed"),
-            other => of(ErrorKind::Failed, "the pool gave no connection").with_source(other),
-        }
-    }
-}
-
-/// An error of our own during `operation`.
-pub(crate) fn named(operation: &'static str) -> impl Fn(Error) -> Error {
-    move |error| error.of_backend(NAME).during(operation)
-}
-
-/// What is stored is not what any version of this crate writes.
+/// The database holds what no version of this crate writes.
 pub(crate) fn corrupt(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Corrupt)
-        .with_source(source)
-        .of_backend(NAME)
+    Error::new(ErrorKind::Corrupt).with_source(source)
+}
+
+/// The code with which the server itself answered, if that was the cause.
+pub(crate) fn server_code(error: &Error) -> Option<&SqlState> {
+    let source = error.source()?.downcast_ref::<tokio_postgres::Error>()?;
+    source.code()
 }
 
 /// Whether nothing was written and the same may succeed in a moment.
@@ -148,61 +134,4 @@ pub(crate) fn passes(error: &Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_code_has_a_kind_and_a_retryability() {
-        let table = [
-            ("40001", ErrorKind::Busy, Retry::Later),
-            ("40P01", ErrorKind::Busy, Retry::Later),
-            ("55P03", ErrorKind::Busy, Retry::Later),
-            ("57014", ErrorKind::Timeout, Retry::Later),
-            ("25P03", ErrorKind::Timeout, Retry::Later),
-            ("25006", ErrorKind::ReadOnly, Retry::Never),
-            ("28P01", ErrorKind::Denied, Retry::Never),
-            ("28000", ErrorKind::Denied, Retry::Never),
-            ("42501", ErrorKind::Denied, Retry::Never),
-            ("3D000", ErrorKind::NotFound, Retry::Never),
-            ("2200H", ErrorKind::Exhausted, Retry::Never),
-            ("53100", ErrorKind::Full, Retry::Later),
-            ("53300", ErrorKind::Unavailable, Retry::Later),
-            ("57P01", ErrorKind::Unavailable, Retry::Later),
-            ("57P03", ErrorKind::Unavailable, Retry::Later),
-            ("08006", ErrorKind::Unavailable, Retry::Later),
-            ("XX001", ErrorKind::Corrupt, Retry::Never),
-            ("42P01", ErrorKind::Corrupt, Retry::Never),
-            ("54000", ErrorKind::Failed, Retry::Never),
-            ("23505", ErrorKind::Failed, Retry::Never),
-        ];
-        for (code, kind, retry) in table {
-            let found = of_code(&SqlState::from_code(code));
-            assert_eq!(found, (kind, retry), "{code}");
-        }
-    }
-
-    #[test]
-    fn what_the_network_says_passes_and_an_unknown_name_does_not() {
-        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert_eq!(of_io(&refused), (ErrorKind::Unavailable, Retry::Later));
-        let late = io::Error::new(io::ErrorKind::TimedOut, "connection timed out");
-        assert_eq!(of_io(&late), (ErrorKind::Timeout, Retry::Later));
-        let unknown = "failed to lookup address information: Name or service not known";
-        let unknown = io::Error::other(unknown);
-        assert_eq!(of_io(&unknown), (ErrorKind::NotFound, Retry::Never));
-        let no_resolver =
-            "failed to lookup address information: Temporary failure in name resolution";
-        let no_resolver = io::Error::other(no_resolver);
-        assert_eq!(of_io(&no_resolver), (ErrorKind::Unavailable, Retry::Later));
-        let forged = io::Error::other(rustls::Error::General("no".into()));
-        assert_eq!(of_io(&forged), (ErrorKind::Denied, Retry::Never));
-    }
-
-    #[test]
-    fn a_pool_without_a_free_connection_is_a_timeout_that_passes() {
-        let error = no_connection("apply")(PoolError::Timeout(TimeoutType::Wait));
-        assert_eq!(error.kind(), &ErrorKind::Timeout);
-        assert_eq!(error.retry(), Retry::Later);
-        assert_eq!(error.operation(), Some("apply"));
-    }
-}
+mod tests;

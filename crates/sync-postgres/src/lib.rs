@@ -1,34 +1,31 @@
 #![doc = include_str!("../README.md")]
 
+mod alter;
 mod apply;
-mod backend;
 mod check;
 mod client;
 mod columns;
 mod config;
 mod connection;
-mod driver;
+mod engine;
 mod error;
-#[cfg(feature = "fault-injection")]
-pub mod fault;
-mod feed;
 mod migrate;
 mod pool;
-mod scan;
-mod signal;
+mod read;
+mod session;
 mod space;
-mod state;
 mod statements;
-mod store;
 mod sweep;
 mod tls;
+mod watch;
 
-pub use backend::PostgresBackend;
 pub use config::{Pooler, PostgresConfig, Tls};
 pub use deadpool_postgres;
+pub use engine::{Postgres, PostgresBackend, PostgresStore};
 pub use error::failed;
-pub use store::PostgresStore;
 pub use sync_core;
+#[cfg(feature = "fault-injection")]
+pub use sync_kit::fault;
 pub use tokio_postgres;
 
 /// The backend's name in errors and tables.

@@ -1,27 +1,21 @@
+//! What the schema holds, and how it comes to hold what this crate reads and writes.
+
+use sync_core::schema::{self, Contents, Migration, Recorded};
 use sync_core::{Error, ErrorKind, Migrated, Result};
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, GenericClient, Row};
 
-use crate::NAME;
+use crate::columns::{count, only, value};
 use crate::config::{PostgresConfig, Server};
-use crate::connection::{self, Contents};
-use crate::error::{failed, no_connection};
+use crate::error::{corrupt, failed, no_connection};
 use crate::statements::quoted;
-
-/// The schema this crate reads and writes.
-pub(crate) const SCHEMA_VERSION: u32 = 1;
-
-struct Migration {
-    version: u32,
-    name: &'static str,
-    sql: &'static str,
-}
+use crate::{NAME, connection};
 
 /// Every released migration, oldest first. A released one never changes.
-const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [Migration {
+const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
     name: "init",
-    sql: include_str!("../migrations/V1__init.sql"),
+    text: include_str!("../migrations/V1__init.sql"),
 }];
 
 const HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
@@ -32,152 +26,149 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
   applied_at timestamptz NOT NULL DEFAULT now()
 )";
 
-/// How long a migration waits for one that another process runs. A migration itself may take as
-/// long as it does.
-const PATIENCE: &str = "SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0";
+/// How long a migration waits for one that another process runs. A migration itself has no limit.
+const TIMEOUTS: &str = "SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0";
 
 /// Brings the configured schema to the supported version.
 pub(crate) async fn migrate(config: &PostgresConfig) -> Result<Migrated> {
     if let Server::Adopted(pool) = &config.server {
-        let mut client = pool.get().await.map_err(no_connection("migrate"))?;
+        let mut client = pool.get().await.map_err(no_connection)?;
         return migrate_on(&mut client, &config.schema).await;
     }
     let (mut client, _running) = connection::alone(config, |_| ()).await?;
     migrate_on(&mut client, &config.schema).await
 }
 
+/// Refuses every schema that is not the supported one.
+pub(crate) async fn require(client: &(impl GenericClient + Sync), schema: &str) -> Result<()> {
+    let contents = contents(client, schema).await?;
+    schema::require(contents, &MIGRATIONS).map_err(name_foreign(schema))
+}
+
 async fn migrate_on(client: &mut Client, schema: &str) -> Result<Migrated> {
-    let transaction = client.transaction().await.map_err(failed("migrate"))?;
+    let transaction = client.transaction().await.map_err(failed)?;
     let migrated = migrate_inside(&transaction, schema).await?;
-    transaction.commit().await.map_err(failed("migrate"))?;
+    transaction.commit().await.map_err(failed)?;
     Ok(migrated)
 }
 
-/// Applies what is missing, inside the caller's transaction.
 async fn migrate_inside(
     transaction: &(impl GenericClient + Sync),
     schema: &str,
 ) -> Result<Migrated> {
-    let run = async |text: &str| {
-        let ran = transaction.batch_execute(text).await;
-        ran.map_err(failed("migrate"))
+    let run = async |text: &str| transaction.batch_execute(text).await.map_err(failed);
+    run(TIMEOUTS).await?;
+    let lock = "SELECT pg_advisory_xact_lock($1)";
+    ask(transaction, lock, &[(&lock_key(schema), Type::INT8)]).await?;
+    let contents = contents(transaction, schema).await?;
+    let name = quoted(schema);
+    run(&format!("SET LOCAL search_path TO {name}, pg_catalog")).await?;
+    let from = match contents {
+        Contents::Ours { version } => version,
+        Contents::Empty | Contents::Foreign => 0,
     };
-    run(PATIENCE).await?;
-    let key = lock_key(schema);
-    transaction
-        .query_typed("SELECT pg_advisory_xact_lock($1)", &[(&key, Type::INT8)])
-        .await
-        .map_err(failed("migrate"))?;
-    let from = version(transaction, schema).await?;
-    let schema_name = quoted(schema);
-    run(&format!(
-        "SET LOCAL search_path TO {schema_name}, pg_catalog"
-    ))
-    .await?;
-    if from > 0 {
-        check_history(transaction, from).await?;
-    }
-    if from < SCHEMA_VERSION {
-        if from == 0 && !exists(transaction, schema).await? {
-            run(&format!("CREATE SCHEMA {schema_name}")).await?;
+    let history = if from > 0 {
+        history(transaction).await?
+    } else {
+        Vec::new()
+    };
+    let missing = schema::decide(contents, &history, &MIGRATIONS).map_err(name_foreign(schema))?;
+    if contents == Contents::Empty {
+        if !exists(transaction, schema).await? {
+            run(&format!("CREATE SCHEMA {name}")).await?;
         }
         run(HISTORY).await?;
     }
-    for migration in MIGRATIONS
-        .iter()
-        .filter(|migration| migration.version > from)
-    {
-        run(migration.sql).await?;
+    for migration in missing {
+        run(migration.text).await?;
         record(transaction, migration).await?;
-        tracing::info!(
-            backend = NAME,
-            version = migration.version,
-            "applied a migration"
-        );
+        let version = migration.version;
+        tracing::info!(backend = NAME, version, "applied a migration");
     }
-    Ok(Migrated {
-        from,
-        to: SCHEMA_VERSION,
-    })
+    let to = schema::supported(&MIGRATIONS);
+    Ok(Migrated { from, to })
 }
 
-/// The version of the schema, 0 for an empty one; an error where it may not be touched.
-async fn version(transaction: &(impl GenericClient + Sync), schema: &str) -> Result<u32> {
-    match connection::contents(transaction, schema, "migrate").await? {
-        Contents::Empty => Ok(0),
-        Contents::Ours { version } if version <= SCHEMA_VERSION => Ok(version),
-        Contents::Ours { version } => {
-            let kind = ErrorKind::SchemaMismatch {
-                found: version,
-                supported: SCHEMA_VERSION,
-            };
-            Err(Error::new(kind).of_backend(NAME).during("migrate"))
-        }
-        Contents::Foreign => Err(connection::foreign(schema, "migrate")),
+/// What `schema` holds. Writes nothing.
+async fn contents(client: &(impl GenericClient + Sync), schema: &str) -> Result<Contents> {
+    let look = "SELECT
+       (SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+          ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'v', 'm', 'p', 'f')),
+       (SELECT count(*) FROM pg_catalog.pg_attribute a
+          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = 'schema_migration' AND a.attnum > 0
+          AND a.attname IN ('version', 'name', 'checksum', 'applied_at')),
+       current_setting('server_encoding')";
+    let rows = ask(client, look, &[(&schema, Type::TEXT)]).await?;
+    let row = only(&rows)?;
+    let (tables, ours, encoding): (u64, u64, &str) =
+        (count(row, 0)?, count(row, 1)?, value(row, 2)?);
+    if encoding != "UTF8" {
+        return Err(Error::new(ErrorKind::Unsupported).with_message(format!(
+            "the database's encoding is {encoding}; create one with ENCODING 'UTF8'"
+        )));
+    }
+    if tables == 0 {
+        return Ok(Contents::Empty);
+    }
+    if ours != 4 {
+        return Ok(Contents::Foreign);
+    }
+    let newest = format!(
+        "SELECT max(version) FROM {}.schema_migration",
+        quoted(schema)
+    );
+    let rows = ask(client, &newest, &[]).await?;
+    let version: Option<i32> = value(only(&rows)?, 0)?;
+    let version = version.and_then(|version| u32::try_from(version).ok());
+    Ok(version.map_or(Contents::Foreign, |version| Contents::Ours { version }))
+}
+
+fn name_foreign(schema: &str) -> impl Fn(Error) -> Error {
+    move |error| match error.kind() {
+        ErrorKind::Foreign => error.with_message(format!(
+            "the schema {schema:?} holds another program's tables"
+        )),
+        _ => error,
     }
 }
 
 async fn exists(transaction: &(impl GenericClient + Sync), schema: &str) -> Result<bool> {
-    let rows = transaction
-        .query_typed(
-            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1",
-            &[(&schema, Type::TEXT)],
-        )
-        .await;
-    Ok(!rows.map_err(failed("migrate"))?.is_empty())
+    let look = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    let rows = ask(transaction, look, &[(&schema, Type::TEXT)]).await?;
+    Ok(!rows.is_empty())
 }
 
-/// A migration whose text differs from what was applied means that two builds disagree about what
-/// the schema is.
-async fn check_history(transaction: &(impl GenericClient + Sync), version: u32) -> Result<()> {
-    for migration in MIGRATIONS
-        .iter()
-        .filter(|migration| migration.version <= version)
-    {
-        let number = i32::try_from(migration.version).unwrap_or(i32::MAX);
-        let rows = transaction
-            .query_typed(
-                "SELECT checksum FROM schema_migration WHERE version = $1",
-                &[(&number, Type::INT4)],
-            )
-            .await
-            .map_err(failed("migrate"))?;
-        let applied: Option<String> = match rows.first() {
-            Some(row) => row.try_get(0).map_err(failed("migrate"))?,
-            None => None,
-        };
-        if applied.as_deref() != Some(&*checksum(migration.sql)) {
-            let what = match applied {
-                Some(_) => "has another text than this program's",
-                None => "is not recorded in this schema",
-            };
-            return Err(Error::new(ErrorKind::Corrupt)
-                .with_message(format!("migration {} {what}", migration.version))
-                .of_backend(NAME)
-                .during("migrate"));
-        }
-    }
-    Ok(())
+async fn history(transaction: &(impl GenericClient + Sync)) -> Result<Vec<Recorded>> {
+    let look = "SELECT version, checksum FROM schema_migration";
+    let rows = ask(transaction, look, &[]).await?;
+    let recorded = |row| {
+        Ok(Recorded {
+            version: u32::try_from(value::<i32>(row, 0)?).map_err(corrupt)?,
+            checksum: value(row, 1)?,
+        })
+    };
+    rows.iter().map(recorded).collect()
 }
 
 async fn record(transaction: &(impl GenericClient + Sync), migration: &Migration) -> Result<()> {
-    let number = i32::try_from(migration.version).unwrap_or(i32::MAX);
-    transaction
-        .query_typed(
-            "INSERT INTO schema_migration (version, name, checksum) VALUES ($1, $2, $3)",
-            &[
-                (&number, Type::INT4),
-                (&migration.name, Type::TEXT),
-                (&checksum(migration.sql), Type::TEXT),
-            ],
-        )
-        .await
-        .map(drop)
-        .map_err(failed("migrate"))
+    let version = i32::try_from(migration.version).unwrap_or(i32::MAX);
+    let write = "INSERT INTO schema_migration (version, name, checksum) VALUES ($1, $2, $3)";
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&version, Type::INT4),
+        (&migration.name, Type::TEXT),
+        (&migration.checksum(), Type::TEXT),
+    ];
+    ask(transaction, write, &parameters).await.map(drop)
 }
 
-fn checksum(sql: &str) -> String {
-    blake3::hash(sql.as_bytes()).to_hex().to_string()
+async fn ask(
+    client: &(impl GenericClient + Sync),
+    text: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>> {
+    client.query_typed(text, parameters).await.map_err(failed)
 }
 
 /// The number of the lock that migrations of `schema` take.
@@ -186,7 +177,7 @@ fn lock_key(schema: &str) -> i64 {
     hasher
         .update(b"sync-store migrate ")
         .update(schema.as_bytes());
-    let mut half = [0; 8];
-    half.copy_from_slice(hasher.finalize().as_slice().split_at(8).0);
-    i64::from_le_bytes(half)
+    let mut key = [0; 8];
+    hasher.finalize_xof().fill(&mut key);
+    i64::from_le_bytes(key)
 }

@@ -1,14 +1,15 @@
 //! Every statement that pages and reads send, with the types of its parameters.
 //!
-//! Names are qualified, because a pooler's session has somebody else's search path.
+//! Names are qualified, because a pooler's session has another program's search path.
 //!
-//! Nobody has analysed a table that was filled a moment ago, or it was empty when a statement was
-//! planned for the rest of its connection's life. To the planner all indexes of such a table are
-//! alike, and any will do of which the first column is known: it would find each id of a page by
-//! reading the space from its beginning. So it may not sort ([`connection`](crate::connection)), and
-//! every look-up asks for the order that one index alone has, with a range of one value, because
-//! what is equal to a value has no order. Whatever is looked up by an array is looked up through
-//! `LATERAL` with a limit, one element after the other, and written by the place it was found at.
+//! A freshly filled table has no statistics, and a statement may have been planned for the rest of
+//! its connection's life while a table was empty. To the planner all indexes of such a table are
+//! alike, and it picks any whose first column is bound: it would find each id of a page by reading
+//! the space from its beginning. So it may not sort ([`connection`](crate::connection)), and every
+//! look-up asks for the order that one index alone has, with a range of one value, because the
+//! planner drops the order of a column that is compared with `=`. An array is looked up through
+//! `LATERAL` with a limit, one element after the other, and rows are written by the `ctid` that the
+//! look-up found.
 
 use tokio_postgres::types::Type;
 
@@ -26,15 +27,15 @@ macro_rules! incarnation {
     };
 }
 
-/// The columns of a row, in the order in which [`scan`](crate::scan) reads them.
+/// The columns of a row, in the order in which [`read`](crate::read) takes them.
 macro_rules! columns {
     () => {
         "o.id, o.ts, o.sync_order, o.seq, o.object, o.payload"
     };
 }
 
-/// Whether the rows before this one fit the byte budget: what is beyond the first that does not fit
-/// is not sent. The first row of a page always fits.
+/// Whether the rows before this one fit the byte budget. So the first row that does not fit is still
+/// sent, and none behind it. The first row of a page always fits.
 macro_rules! fits {
     ($size:literal, $order:literal, $budget:literal) => {
         concat!(
@@ -100,11 +101,11 @@ macro_rules! statements {
 statements! {
     // Spaces.
 
-    /// Locks the space, if it is there. Its own statement: the next one has to see what this one
-    /// waited for.
+    /// Locks the space, if it exists. A statement of its own, because the next one has to see what
+    /// the transaction that this one waited for has written.
     lock (TEXT) "SELECT 1 FROM {s}.space WHERE name = $1 FOR UPDATE";
-    /// The answering server, and the space, if it is there. A standby does not tell its timeline:
-    /// it follows the server that wrote the row.
+    /// The answering server, and the space, if it exists. A standby answers no server, because it
+    /// follows the one that wrote the row.
     space (TEXT)
         "SELECT i.server, s.incarnation, s.epoch, s.floor, s.server,
                 c.page, c.head, c.total, c.ordered, c.tombstones
@@ -116,7 +117,7 @@ statements! {
            SELECT * FROM {s}.counter WHERE incarnation = s.incarnation ORDER BY page DESC LIMIT 1
          ) c ON true";
     spaces (TEXT, INT8) "SELECT name FROM {s}.space WHERE name > $1 ORDER BY name LIMIT $2";
-    /// Nothing where somebody else has created it in between.
+    /// Answers no row where another process has created it in between.
     create (TEXT, BYTEA, TEXT)
         "INSERT INTO {s}.space (name, epoch, incarnation, floor, server)
          VALUES ($1, $2, nextval('{l}.incarnation'), 0, $3)
@@ -203,7 +204,7 @@ statements! {
              SELECT ctid FROM {s}.operation WHERE incarnation = $1 AND id >= u.id AND id <= u.id ORDER BY id LIMIT 1
            ) l) v
          WHERE o.ctid = v.place";
-    bury (INT4, INT8_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BYTEA_ARRAY, INT2_ARRAY, INT8_ARRAY)
+    add_tombstones (INT4, INT8_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BYTEA_ARRAY, INT2_ARRAY, INT8_ARRAY)
         "INSERT INTO {s}.tombstone (incarnation, seq, id, ts, object, reason, source_seq, lifted)
          SELECT $1, u.*, false FROM unnest($2, $3, $4, $5, $6, $7) u";
     lift (INT4, INT8_ARRAY)
@@ -356,23 +357,4 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_statement_names_its_schema_and_as_many_parameters_as_it_has_types() {
-        let statements = Statements::of("my \"own\"'s");
-        let mut names = BTreeSet::new();
-        for Statement { name, text, types } in statements.all() {
-            assert!(names.insert(*name), "{name} twice");
-            assert!(!text.contains("{s}") && !text.contains("{l}"), "{text}");
-            let schemas = [r#""my ""own""'s"."#, r#"'"my ""own""''s""#];
-            let ours = schemas.iter().any(|schema| text.contains(schema));
-            assert!(ours || *name == "notify", "{text}");
-            let most = (1..20).filter(|n| text.contains(&format!("${n}"))).max();
-            assert_eq!(most.unwrap_or(0), types.len(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -13,8 +13,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{PostgresConfig, Tls};
 
-/// What encrypts the connections of `config`. Made also where it asks for none: whether it is used
-/// is the driver's affair.
+/// The TLS of the connections of `config`. It is made also where no connection is encrypted, because
+/// the driver decides whether it is used.
 pub(crate) fn connector(config: &PostgresConfig) -> Result<MakeRustlsConnect> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -58,8 +58,8 @@ fn read_roots(file: &Path) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Takes any certificate, as libpq's `prefer` and `require` do. That the server has the key of the
-/// one it shows is checked all the same.
+/// Accepts any certificate, as libpq's `prefer` and `require` do. The server still has to prove that it
+/// has the certificate's key.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

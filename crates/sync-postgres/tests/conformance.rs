@@ -8,7 +8,8 @@ use std::sync::Arc;
 use server::{Direct, config, unique};
 use sync_conformance::{BoundaryHook, Database, Harness, Power, Work, WorkMeter};
 use sync_core::{Backend, Migrated, Result, Seq, SpaceName};
-use sync_postgres::{PostgresBackend, PostgresConfig, fault};
+use sync_postgres::fault::{self, Faults};
+use sync_postgres::{PostgresBackend, PostgresConfig};
 
 /// The tables, in an order in which they can be filled.
 const TABLES: [&str; 6] = [
@@ -20,7 +21,7 @@ const TABLES: [&str; 6] = [
     "state",
 ];
 
-/// A schema, which goes with the value unless another process owns it.
+/// A schema, dropped with the value unless another process owns it.
 struct Schema {
     name: String,
     owned: bool,
@@ -105,18 +106,19 @@ impl Database for Schema {
     }
 
     async fn connect_with_boundaries(&self, hook: BoundaryHook) -> Result<PostgresBackend> {
-        PostgresBackend::connect(self.config().on_boundary(hook)).await
+        PostgresBackend::connect(self.config().faults(Faults::at_boundaries(hook))).await
     }
 
     async fn connect_counting(&self) -> Result<(PostgresBackend, WorkMeter)> {
         let work = fault::Work::default();
-        let backend = PostgresBackend::connect(self.config().count_work(work.clone())).await?;
+        let counting = Faults::default().count_work(work.clone());
+        let backend = PostgresBackend::connect(self.config().faults(counting)).await?;
         let meter: WorkMeter = Arc::new(move || {
             let costs = work.take().into_iter();
             costs
                 .map(|(statement, cost)| Work {
-                    statement: statement.to_owned(),
-                    rows: cost.rows,
+                    statement,
+                    rows: cost.units,
                 })
                 .collect()
         });

@@ -25,7 +25,7 @@ pub(crate) struct Admin {
     client: Client,
 }
 
-/// One connection, driven where it is used, as a program would that does nothing else.
+/// One connection, driven on the thread that uses it, as in a program that does nothing else.
 pub(crate) struct Loop {
     runtime: Runtime,
     client: Client,

@@ -1,10 +1,16 @@
 //! New rows, in the binary format of `COPY`.
+//!
+//! The driver's `BinaryCopyInWriter` writes the same format. It checks the type of every value and
+//! hands each 4 KiB to the connection's task, which took 0.60 µs of processor time a row where this
+//! writer took 0.44 µs (pages of 5,000 rows with payloads of 844 bytes into a table without indexes;
+//! pages of 500 showed no difference). The whole insert of a row takes 5 to 6 µs, and on a small
+//! machine client and server share the processors.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sync_core::plan::NewRow;
 use sync_core::{Object, Operation, SyncOrder};
 
-/// The signature, flags and the length of the extension that is not there.
+/// The signature, no flags, and the length of an empty extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const COLUMNS: i16 = 8;
 /// How much is sent at once.

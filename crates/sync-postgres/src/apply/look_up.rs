@@ -1,111 +1,90 @@
-//! What stands of everything that a page names.
+//! What the database holds of everything that a page names.
 
 use std::collections::HashMap;
 
 use futures_util::future::join5;
 use sync_core::plan::{Before, StoredRow, StoredTombstone};
-use sync_core::{Bytes, Digest, OpId, Page, Result, StateKey, TombstoneReason};
+use sync_core::{Bytes, Digest, OpId, Page, Result, StateKey};
 use tokio_postgres::Row;
 
-use super::{Job, Place, boundary};
-use crate::PostgresConfig;
-use crate::columns::{bytes, object, op_id, optional_position, position, value};
+use super::{Job, Locked};
+use crate::columns::{bytes, object, op_id, optional_position, position, reason, value};
 use crate::error::corrupt;
-use crate::pool::{Connection, Parameters};
+use crate::session::{Parameters, Session};
 use crate::space;
 use crate::statements::Statement;
 
-/// What a page finds.
-pub(super) struct Found {
-    pub(super) plan: Before,
-    pub(super) place: Place,
-}
-
 /// Begins the page's transaction, locks its space and looks up what it names, in one round trip.
 /// `None` where the space was created meanwhile.
-pub(super) async fn look_up(
-    connection: &Connection,
-    config: &PostgresConfig,
-    job: &Job,
-) -> Result<Option<Found>> {
-    boundary(config, "begin")?;
-    let statements = connection.statements();
-    let page = job.page();
-    let name = job.name.as_str();
-    // A reset forgets whatever stands.
-    let ids = if page.reset { Vec::new() } else { ids(page) };
+pub(super) async fn look_up(session: &Session, job: &Job) -> Result<Option<(Before, Locked)>> {
+    let statements = session.statements();
+    let page = &*job.page;
+    let name = job.name().as_str();
+    // Of what a reset removes, nothing is asked.
+    let ids: Vec<&[u8]> = if page.reset {
+        Vec::new()
+    } else {
+        page.ids().map(|id| &id.as_bytes()[..]).collect()
+    };
     let keys = keys(page);
-    // Only these ask what a row is about.
+    // Only these ask for a row's object.
     let rows = if page.deletes.is_empty() && !page.replace {
         &statements.look_up_rows
     } else {
         &statements.look_up_whole_rows
     };
+    let tombstones = &statements.look_up_tombstones;
+    let state = &statements.look_up_state;
+    let (any_ids, any_keys) = (!ids.is_empty(), !keys.is_empty());
     let mut wanted = vec![&statements.lock, &statements.space, &statements.notify];
-    boundary(config, "lock")?;
-    boundary(config, "space")?;
-    for (wants, statement, name) in [
-        (!ids.is_empty(), rows, "look up rows"),
-        (
-            !ids.is_empty(),
-            &statements.look_up_tombstones,
-            "look up tombstones",
-        ),
-        (!keys.is_empty(), &statements.look_up_state, "look up state"),
+    for boundary in ["begin", "lock", "space"] {
+        session.faults().boundary(boundary)?;
+    }
+    for (wants, statement, boundary) in [
+        (any_ids, rows, "look up rows"),
+        (any_ids, tombstones, "look up tombstones"),
+        (any_keys, state, "look up state"),
     ] {
         if wants {
-            boundary(config, name)?;
+            session.faults().boundary(boundary)?;
             wanted.push(statement);
         }
     }
-    connection.prepare(&wanted).await?;
-    let (opened, locked, live, dead, values) = join5(
-        connection.begin_page(),
-        space::lock(connection, &job.name),
-        looked_up(connection, !ids.is_empty(), rows, &[&name, &ids]),
-        looked_up(
-            connection,
-            !ids.is_empty(),
-            &statements.look_up_tombstones,
-            &[&name, &ids],
-        ),
-        looked_up(
-            connection,
-            !keys.is_empty(),
-            &statements.look_up_state,
-            &[&name, &keys],
-        ),
+    session.prepare(&wanted).await?;
+    let (begun, locked, live, dead, values) = join5(
+        session.begin_page(),
+        space::lock(session, job.name()),
+        looked_up(session, any_ids, rows, &[&name, &ids]),
+        looked_up(session, any_ids, tombstones, &[&name, &ids]),
+        looked_up(session, any_keys, state, &[&name, &keys]),
     )
     .await;
-    opened?;
+    begun?;
     let (locked, live, dead, values) = (locked?, live?, dead?, values?);
-    let Some(found) = locked else {
+    let Some(space) = locked else {
         return Ok(None);
     };
-    let mut plan = Before::default();
-    if let Some(space) = &found.space {
-        plan.head = space.head;
-        plan.counters = space.counters;
+    let mut before = Before::default();
+    if let Some(stored) = &space.stored {
+        before.head = stored.head;
+        before.counters = stored.counters;
     }
-    plan.rows = live.iter().map(stored_row).collect::<Result<_>>()?;
-    plan.tombstones = dead.iter().map(stored_tombstone).collect::<Result<_>>()?;
+    before.rows = live.iter().map(stored_row).collect::<Result<_>>()?;
+    before.tombstones = dead.iter().map(stored_tombstone).collect::<Result<_>>()?;
     let (state, set_by) = stored_state(&values)?;
-    plan.state = state;
-    Ok(Some(Found {
-        plan,
-        place: Place { found, set_by },
-    }))
+    before.state = state;
+    Ok(Some((before, Locked { space, set_by })))
 }
 
 /// The rows of a look-up, none where there is nothing to look for.
 pub(super) async fn looked_up(
-    connection: &Connection,
+    session: &Session,
     wanted: bool,
     statement: &Statement,
     parameters: Parameters<'_>,
 ) -> Result<Vec<Row>> {
     if wanted {
-        connection.rows(statement, parameters).await
+        session.rows(statement, parameters).await
     } else {
         Ok(Vec::new())
     }
@@ -124,19 +103,9 @@ pub(super) fn stored_state(
     Ok((state, set_by))
 }
 
-fn ids(page: &Page) -> Vec<&[u8]> {
-    let lifts = page.lifts.iter();
-    let deletes = page.deletes.iter().map(|delete| &delete.id);
-    let upserts = page.upserts.iter().map(|operation| &operation.id);
-    let backfills = page.backfills.iter().map(|backfill| &backfill.id);
-    let ids = lifts.chain(deletes).chain(upserts).chain(backfills);
-    ids.map(|id| &id.as_bytes()[..]).collect()
-}
-
+/// The state keys that a page names, each once.
 pub(super) fn keys(page: &Page) -> Vec<&str> {
-    let expected = page.preconditions.iter().map(|condition| &condition.key);
-    let changed = page.state.iter().map(|change| &change.key);
-    let mut keys: Vec<&str> = expected.chain(changed).map(StateKey::as_str).collect();
+    let mut keys: Vec<&str> = page.state_keys().map(StateKey::as_str).collect();
     keys.sort_unstable();
     keys.dedup();
     keys
@@ -159,9 +128,4 @@ fn stored_tombstone(row: &Row) -> Result<(OpId, StoredTombstone)> {
         source_seq: optional_position(row, 3)?,
     };
     Ok((op_id(row, 0)?, stored))
-}
-
-/// A tombstone's reason in column `index`.
-pub(crate) fn reason(row: &Row, index: usize) -> Result<TombstoneReason> {
-    TombstoneReason::from_code(i64::from(value::<i16>(row, index)?)).map_err(corrupt)
 }

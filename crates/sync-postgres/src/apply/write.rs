@@ -1,16 +1,15 @@
-//! What a plan says, written.
+//! Writes what a plan says.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join, try_join_all};
 use sync_core::plan::{NewTombstone, Plan};
-use sync_core::{Bytes, Error, ErrorKind, Object, OpId, Result, Seq, StateChange, SyncOrder, Ts};
+use sync_core::{Bytes, Epoch, Object, Result, Seq, StateChange, SyncOrder, Ts};
 
 use super::copy::Rows;
-use super::{Job, Place, boundary};
-use crate::pool::Connection;
-use crate::space::{self, Space};
+use super::{Job, Locked};
+use crate::session::Session;
+use crate::space::{self, StoredSpace, all_written};
 use crate::statements::Statement;
-use crate::{NAME, PostgresConfig};
 
 /// Where the rows of a page go.
 #[derive(Clone, Copy)]
@@ -23,7 +22,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn next_page_of(space: &Space) -> Self {
+    pub(super) fn next_page_of(space: &StoredSpace) -> Self {
         Self {
             incarnation: space.incarnation,
             page: space.page + 1,
@@ -34,81 +33,76 @@ impl Target {
 
 /// Writes what `plan` says. False where the space was created meanwhile.
 pub(super) async fn write(
-    connection: &Connection,
-    config: &PostgresConfig,
+    session: &Session,
     job: &Job,
-    place: &Place,
+    locked: &Locked,
     plan: &Plan,
 ) -> Result<bool> {
-    let Some(target) = target(connection, config, job, place, plan).await? else {
+    let Some(target) = target(session, job, locked, plan).await? else {
         return Ok(false);
     };
-    let statements = connection.statements();
-    let mut writes = Writes::new(connection, config);
+    let insert = &session.statements().insert;
+    let mut writes = Writes::new(session);
     writes.rows(&target, plan)?;
-    writes.state(&target, place, &plan.state)?;
-    writes.space(&target, job, place, plan)?;
+    writes.state(&target, locked, &plan.state)?;
+    writes.space(&target, job, locked, plan)?;
     if !plan.inserted.is_empty() {
-        boundary(config, "insert")?;
-        writes.wanted.push(&statements.insert);
+        session.faults().boundary(insert.name)?;
+        writes.wanted.push(insert);
     }
-    connection.prepare(&writes.wanted).await?;
+    session.prepare(&writes.wanted).await?;
     let written = try_join_all(writes.sent);
     if plan.inserted.is_empty() {
         written.await?;
         return Ok(true);
     }
-    // The server reads what is copied only after the rest.
-    let (written, sink) = join(written, connection.copy(&statements.insert)).await;
+    // The server reads the copied rows after the other statements, which were sent before them.
+    let (written, sink) = join(written, session.copy(insert)).await;
     written?;
-    let rows = Rows::new(target.incarnation, &job.page().upserts, &plan.inserted);
-    connection
-        .finish_copy(&statements.insert, sink?, rows)
-        .await?;
+    let rows = Rows::new(target.incarnation, &job.page.upserts, &plan.inserted);
+    session.finish_copy(insert, sink?, rows).await?;
     Ok(true)
 }
 
 /// Finds or makes the incarnation that is written to.
 async fn target(
-    connection: &Connection,
-    config: &PostgresConfig,
+    session: &Session,
     job: &Job,
-    place: &Place,
+    locked: &Locked,
     plan: &Plan,
 ) -> Result<Option<Target>> {
+    let faults = session.faults();
     let new = |incarnation| Target {
         incarnation,
         page: 0,
         new: true,
     };
-    let Some(space) = &place.found.space else {
-        boundary(config, "create")?;
-        let created = space::create(connection, &job.name, &place.found).await?;
+    let Some(stored) = &locked.space.stored else {
+        faults.boundary("create")?;
+        let created = space::create(session, job.name(), &locked.space).await?;
         return Ok(created.map(new));
     };
     if plan.reset {
-        boundary(config, "reset")?;
-        let incarnation = space::next_incarnation(connection).await?;
-        boundary(config, "discard")?;
-        space::discard(connection, space.incarnation).await?;
+        faults.boundary("reset")?;
+        let incarnation = space::next_incarnation(session).await?;
+        faults.boundary("discard")?;
+        space::discard(session, stored.incarnation).await?;
         return Ok(Some(new(incarnation)));
     }
-    Ok(Some(Target::next_page_of(space)))
+    Ok(Some(Target::next_page_of(stored)))
 }
 
 /// Statements that are sent one behind the other.
 pub(super) struct Writes<'w> {
-    connection: &'w Connection,
-    config: &'w PostgresConfig,
+    session: &'w Session,
     wanted: Vec<&'w Statement>,
     pub(super) sent: Vec<BoxFuture<'w, Result<()>>>,
 }
 
 impl<'w> Writes<'w> {
-    pub(super) fn new(connection: &'w Connection, config: &'w PostgresConfig) -> Self {
+    pub(super) fn new(session: &'w Session) -> Self {
         Self {
-            connection,
-            config,
+            session,
             wanted: Vec::new(),
             sent: Vec::new(),
         }
@@ -119,38 +113,30 @@ impl<'w> Writes<'w> {
         statement: &'w Statement,
         sent: impl Future<Output = Result<()>> + Send + 'w,
     ) -> Result<()> {
-        boundary(self.config, statement.name)?;
+        self.session.faults().boundary(statement.name)?;
         self.wanted.push(statement);
         self.sent.push(sent.boxed());
         Ok(())
     }
 
     fn rows(&mut self, target: &Target, plan: &'w Plan) -> Result<()> {
-        let (connection, statements) = (self.connection, self.connection.statements());
+        let (session, statements) = (self.session, self.session.statements());
         let incarnation = target.incarnation;
         if !plan.removed.is_empty() {
-            self.send(
-                &statements.remove,
-                remove(connection, incarnation, &plan.removed),
-            )?;
+            self.send(&statements.remove, remove(session, incarnation, plan))?;
         }
         if !plan.lifted.is_empty() {
-            self.send(
-                &statements.lift,
-                lift(connection, incarnation, &plan.lifted),
-            )?;
+            self.send(&statements.lift, lift(session, incarnation, plan))?;
         }
         if !plan.raised.is_empty() {
-            self.send(&statements.raise, raise(connection, incarnation, plan))?;
+            self.send(&statements.raise, raise(session, incarnation, plan))?;
         }
         if !plan.ordered.is_empty() {
-            self.send(&statements.order, order(connection, incarnation, plan))?;
+            self.send(&statements.order, order(session, incarnation, plan))?;
         }
         if !plan.tombstones.is_empty() {
-            self.send(
-                &statements.bury,
-                bury(connection, incarnation, &plan.tombstones),
-            )?;
+            let sent = add_tombstones(session, incarnation, &plan.tombstones);
+            self.send(&statements.add_tombstones, sent)?;
         }
         Ok(())
     }
@@ -158,25 +144,22 @@ impl<'w> Writes<'w> {
     pub(super) fn state(
         &mut self,
         target: &Target,
-        place: &'w Place,
+        locked: &'w Locked,
         changes: &'w [StateChange],
     ) -> Result<()> {
-        let (connection, statements) = (self.connection, self.connection.statements());
+        let (session, statements) = (self.session, self.session.statements());
         let Target {
             incarnation,
             page,
             new,
         } = *target;
-        if !new
-            && changes
-                .iter()
-                .any(|change| place.set_by.contains_key(&change.key))
-        {
-            let sent = unset(connection, incarnation, place, changes);
+        let is_set = |change: &StateChange| locked.set_by.contains_key(&change.key);
+        if !new && changes.iter().any(is_set) {
+            let sent = unset(session, incarnation, locked, changes);
             self.send(&statements.unset, sent)?;
         }
         if changes.iter().any(|change| change.value.is_some()) {
-            self.send(&statements.set, set(connection, incarnation, page, changes))?;
+            self.send(&statements.set, set(session, incarnation, page, changes))?;
         }
         Ok(())
     }
@@ -185,102 +168,82 @@ impl<'w> Writes<'w> {
         &mut self,
         target: &Target,
         job: &'w Job,
-        place: &'w Place,
+        locked: &'w Locked,
         plan: &'w Plan,
     ) -> Result<()> {
-        let (connection, statements) = (self.connection, self.connection.statements());
-        let Target {
-            incarnation,
-            page,
-            new,
-        } = *target;
-        if new {
-            let sent = space::create_counter(connection, incarnation, plan.head, plan.counters);
-            self.send(&statements.create_counter, sent)?;
+        let (session, statements) = (self.session, self.session.statements());
+        let incarnation = target.incarnation;
+        let (statement, page) = if target.new {
+            (&statements.create_counter, target.page)
         } else {
-            let at = (incarnation, page - 1);
-            let sent = space::save_counter(connection, at, plan.head, plan.counters);
-            self.send(&statements.save_counter, sent)?;
-        }
-        let Some(space) = &place.found.space else {
+            (&statements.save_counter, target.page - 1)
+        };
+        let at = (incarnation, page);
+        let sent = space::save_counter(session, statement, at, plan.head, plan.counters);
+        self.send(statement, sent)?;
+        let Some(stored) = &locked.space.stored else {
             return Ok(());
         };
-        if plan.reset || space.moved {
+        if plan.reset || stored.moved {
             let epoch = if plan.reset {
-                sync_core::Epoch::random()?
+                Epoch::random()?
             } else {
-                space.epoch
+                stored.epoch
             };
-            let row = (incarnation, epoch, space.floor);
-            let sent = space::save(connection, &job.name, &place.found, row);
+            let row = (incarnation, epoch, stored.floor);
+            let sent = space::save(session, job.name(), &locked.space, row);
             self.send(&statements.save_space, sent)?;
         }
         Ok(())
     }
 }
 
-async fn remove(connection: &Connection, incarnation: i32, ids: &[OpId]) -> Result<()> {
-    let wanted: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
-    let statement = &connection.statements().remove;
-    let removed = connection
-        .execute(statement, &[&incarnation, &wanted])
-        .await?;
-    all(removed, ids.len())
+async fn remove(session: &Session, incarnation: i32, plan: &Plan) -> Result<()> {
+    let ids: Vec<&[u8]> = plan.removed.iter().map(|id| &id.as_bytes()[..]).collect();
+    let statement = &session.statements().remove;
+    let removed = session.execute(statement, &[&incarnation, &ids]).await?;
+    all_written(removed, ids.len())
 }
 
-async fn lift(connection: &Connection, incarnation: i32, seqs: &[Seq]) -> Result<()> {
-    let wanted: Vec<i64> = seqs.iter().map(|seq| seq.as_i64()).collect();
-    let statement = &connection.statements().lift;
-    let lifted = connection
-        .execute(statement, &[&incarnation, &wanted])
-        .await?;
-    all(lifted, seqs.len())
+async fn lift(session: &Session, incarnation: i32, plan: &Plan) -> Result<()> {
+    let seqs: Vec<i64> = plan.lifted.iter().map(|seq| seq.as_i64()).collect();
+    let statement = &session.statements().lift;
+    let lifted = session.execute(statement, &[&incarnation, &seqs]).await?;
+    all_written(lifted, seqs.len())
 }
 
-async fn raise(connection: &Connection, incarnation: i32, plan: &Plan) -> Result<()> {
+async fn raise(session: &Session, incarnation: i32, plan: &Plan) -> Result<()> {
     let seqs: Vec<i64> = plan.raised.keys().map(|seq| seq.as_i64()).collect();
     let to: Vec<i64> = plan.raised.values().map(|order| order.as_i64()).collect();
-    let statement = &connection.statements().raise;
-    let raised = connection
+    let statement = &session.statements().raise;
+    let raised = session
         .execute(statement, &[&incarnation, &seqs, &to])
         .await?;
-    all(raised, seqs.len())
+    all_written(raised, seqs.len())
 }
 
-async fn order(connection: &Connection, incarnation: i32, plan: &Plan) -> Result<()> {
+async fn order(session: &Session, incarnation: i32, plan: &Plan) -> Result<()> {
     let ids: Vec<&[u8]> = plan.ordered.keys().map(|id| &id.as_bytes()[..]).collect();
     let orders: Vec<i64> = plan.ordered.values().map(|order| order.as_i64()).collect();
-    let statement = &connection.statements().order;
-    let ordered = connection
+    let statement = &session.statements().order;
+    let ordered = session
         .execute(statement, &[&incarnation, &ids, &orders])
         .await?;
-    all(ordered, ids.len())
+    all_written(ordered, ids.len())
 }
 
-async fn bury(connection: &Connection, incarnation: i32, new: &[NewTombstone]) -> Result<()> {
-    let seqs: Vec<i64> = new.iter().map(|tombstone| tombstone.seq.as_i64()).collect();
-    let ids: Vec<&[u8]> = new
-        .iter()
-        .map(|tombstone| &tombstone.id.as_bytes()[..])
-        .collect();
-    let times: Vec<Option<i64>> = new
-        .iter()
-        .map(|tombstone| tombstone.ts.map(Ts::as_i64))
-        .collect();
-    let objects: Vec<Option<&[u8]>> = new
-        .iter()
-        .map(|tombstone| tombstone.object.as_ref().map(Object::as_bytes))
-        .collect();
-    let reasons: Vec<i16> = new
-        .iter()
-        .map(|tombstone| i16::from(tombstone.reason.code()))
-        .collect();
-    let sources: Vec<Option<i64>> = new
-        .iter()
-        .map(|tombstone| tombstone.source_seq.map(SyncOrder::as_i64))
-        .collect();
-    let statement = &connection.statements().bury;
-    connection
+async fn add_tombstones(session: &Session, incarnation: i32, new: &[NewTombstone]) -> Result<()> {
+    fn column<'t, T>(new: &'t [NewTombstone], of: impl Fn(&'t NewTombstone) -> T) -> Vec<T> {
+        new.iter().map(of).collect()
+    }
+    let seqs: Vec<i64> = column(new, |new| Seq::as_i64(new.seq));
+    let ids: Vec<&[u8]> = column(new, |new| &new.id.as_bytes()[..]);
+    let times: Vec<Option<i64>> = column(new, |new| new.ts.map(Ts::as_i64));
+    let objects: Vec<Option<&[u8]>> = column(new, |new| new.object.as_ref().map(Object::as_bytes));
+    let reasons: Vec<i16> = column(new, |new| i16::from(new.reason.code()));
+    let sources: Vec<Option<i64>> = column(new, |new| new.source_seq.map(SyncOrder::as_i64));
+    let statement = &session.statements().add_tombstones;
+    let added = session
         .execute(
             statement,
             &[
@@ -293,29 +256,29 @@ async fn bury(connection: &Connection, incarnation: i32, new: &[NewTombstone]) -
                 &sources,
             ],
         )
-        .await
-        .map(drop)
+        .await?;
+    all_written(added, new.len())
 }
 
 async fn unset(
-    connection: &Connection,
+    session: &Session,
     incarnation: i32,
-    place: &Place,
+    locked: &Locked,
     changes: &[StateChange],
 ) -> Result<()> {
     let (keys, pages): (Vec<&str>, Vec<i64>) = changes
         .iter()
-        .filter_map(|StateChange { key, .. }| Some((key.as_str(), *place.set_by.get(key)?)))
+        .filter_map(|StateChange { key, .. }| Some((key.as_str(), *locked.set_by.get(key)?)))
         .unzip();
-    let statement = &connection.statements().unset;
-    let unset = connection
+    let statement = &session.statements().unset;
+    let unset = session
         .execute(statement, &[&incarnation, &keys, &pages])
         .await?;
-    all(unset, keys.len())
+    all_written(unset, keys.len())
 }
 
 async fn set(
-    connection: &Connection,
+    session: &Session,
     incarnation: i32,
     page: i64,
     changes: &[StateChange],
@@ -326,20 +289,9 @@ async fn set(
             Some((key.as_str(), value.as_ref().map(Bytes::as_ref)?))
         })
         .unzip();
-    let statement = &connection.statements().set;
-    connection
+    let statement = &session.statements().set;
+    let set = session
         .execute(statement, &[&incarnation, &page, &keys, &values])
-        .await
-        .map(drop)
-}
-
-/// What was looked up in this transaction, and is not there when it is to be written, was never
-/// what the look-up said.
-fn all(written: u64, wanted: usize) -> Result<()> {
-    if written == wanted as u64 {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Corrupt)
-        .with_message(format!("{written} rows were written instead of {wanted}"))
-        .of_backend(NAME))
+        .await?;
+    all_written(set, keys.len())
 }

@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const URL: &str = "SYNC_TEST_POSTGRES_URL";
 
-/// The server that the environment names, as a configuration of the driver and what stands before
+/// The server that the environment names, as a configuration of the driver and the pooler before
 /// it.
 pub(crate) fn server() -> (Config, Pooler) {
     let Ok(url) = env::var(URL) else {

@@ -1,4 +1,4 @@
-//! Servers of a test's own: on loopback, on a free port, with data that goes when they do.
+//! Servers of a test's own: on loopback, on a free port, with data that is removed with them.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};

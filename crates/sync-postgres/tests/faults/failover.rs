@@ -19,7 +19,7 @@ fn wrong_epoch(store: &PostgresStore, cursor: FeedCursor, when: &str) {
         ),
         Ok(entries) => panic!("{when}: the reader was given {entries} entries"),
     }
-    // Whoever waits for news has them.
+    // A waiter is woken.
     block_on(store.changed(cursor)).unwrap();
 }
 
@@ -41,7 +41,7 @@ fn a_standby_is_read_and_refuses_pages() {
     assert_eq!(error.kind(), &ErrorKind::ReadOnly, "{error}");
     let error = block_on(replica.new_epoch()).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::ReadOnly, "{error}");
-    // Somebody who waits at the standby hears of what comes by polling.
+    // A waiter at the standby notices the next page by polling.
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| block_on(replica.changed(cursor)));
         let _ = block_on(store.apply(step(2))).unwrap();
@@ -68,7 +68,7 @@ fn after_a_promotion_that_lost_pages_every_reader_begins_again() {
     );
     assert_eq!(read(&survivor, early).unwrap().next, early);
 
-    // The standby goes before these pages are answered.
+    // The standby ends before these pages are acknowledged.
     standby.crash();
     for n in 1..5 {
         let _ = block_on(store.apply(step(n))).unwrap();
@@ -81,7 +81,7 @@ fn after_a_promotion_that_lost_pages_every_reader_begins_again() {
     standby.resume();
     standby.direct().run("SELECT pg_promote(true, 60)").unwrap();
 
-    // Before any page, with a head below what some have seen.
+    // Before any page, with a head below what some readers have seen.
     let store = connect(standby.config());
     let stats = block_on(store.stats()).unwrap();
     assert_eq!((stats.total, stats.head.value()), (1, 1));
@@ -108,7 +108,7 @@ fn after_a_promotion_that_lost_pages_every_reader_begins_again() {
     for store in [&store, &survivor] {
         wrong_epoch(store, late, "a reader whose cursor the head has passed");
         wrong_epoch(store, early, "a reader below the head");
-        // Whoever began after the promotion goes on.
+        // A reader that began after the promotion goes on.
         assert_eq!(read(store, begun.next).unwrap().entries.len(), 7);
     }
     assert!(block_on(store.verify()).unwrap().is_clean());

@@ -26,7 +26,7 @@ use sync_postgres::{PostgresBackend, PostgresConfig, PostgresStore};
 
 use server::{Direct, config, unique};
 
-/// A schema of the shared server that goes with the value.
+/// A schema of the shared server, dropped with the value.
 struct Schema {
     name: String,
 }
@@ -77,7 +77,7 @@ fn operation(n: u64) -> Operation {
     Operation::new(OpId::new(id), Ts::new(n).unwrap(), format!("payload {n}"))
 }
 
-/// A page with one operation, and a cursor that has to stand at the one before.
+/// A page with one operation, and a cursor that has to hold the number of the one before.
 fn step(n: u64) -> Page {
     let before = n.checked_sub(1).map(|before| before.to_string());
     Page::new()

@@ -1,4 +1,4 @@
-//! A server that offers TLS: a proxy with a certificate before one that need not.
+//! A server that offers TLS: a proxy with a certificate before the shared server.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 
-/// What a client sends that wants to encrypt.
+/// The request of a client for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Ends with the value.
@@ -71,7 +71,7 @@ async fn serve(mut client: TcpStream, acceptor: TlsAcceptor, behind: &str) -> Op
     let mut request = [0; 8];
     client.read_exact(&mut request).await.ok()?;
     if request != SSL_REQUEST {
-        // This server insists.
+        // This server requires TLS.
         return None;
     }
     client.write_all(b"S").await.ok()?;

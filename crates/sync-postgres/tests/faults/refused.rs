@@ -1,4 +1,4 @@
-//! What is wrong for good: credentials, names, certificates.
+//! Permanent refusals: credentials, names, certificates.
 
 use std::time::{Duration, Instant};
 
@@ -56,8 +56,8 @@ fn wrong_passwords_databases_and_hosts_are_permanent_and_at_once() {
     host.host("no-such-host.invalid")
         .user("me")
         .password(SECRET);
-    let mut nobody = base();
-    nobody.user("no such user").password(SECRET);
+    let mut user = base();
+    user.user("no such user").password(SECRET);
     let mut missing = Config::new();
     missing
         .host("127.0.0.1")
@@ -66,7 +66,7 @@ fn wrong_passwords_databases_and_hosts_are_permanent_and_at_once() {
     for (server, kind) in [
         (password, ErrorKind::Denied),
         (database, ErrorKind::NotFound),
-        (nobody, ErrorKind::Denied),
+        (user, ErrorKind::Denied),
     ] {
         let error = refusal(&PostgresConfig::new(server).tls(Tls::Disable));
         assert_eq!(
@@ -79,7 +79,7 @@ fn wrong_passwords_databases_and_hosts_are_permanent_and_at_once() {
     let error = refusal(&PostgresConfig::new(missing).tls(Tls::Disable));
     assert_eq!(error.retry(), Retry::Never, "{error:?}");
 
-    // Without a network nobody knows whether there is such a name.
+    // Without a network the resolver cannot tell whether there is such a name.
     let error = refusal(&PostgresConfig::new(host).tls(Tls::Disable));
     let told = [
         (&ErrorKind::NotFound, Retry::Never),
@@ -90,7 +90,7 @@ fn wrong_passwords_databases_and_hosts_are_permanent_and_at_once() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_unavailable() {
+fn a_port_without_a_listener_is_unavailable() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
@@ -138,7 +138,7 @@ fn every_mode_of_tls_does_what_it_says() {
         assert_eq!(block_on(store.stats()).unwrap().total, n + 1);
     }
     let refused = [
-        // Another name than the certificate's, another authority, one of those everybody trusts.
+        // Another name than the certificate's, another authority, the default authorities.
         trusted("another.name"),
         config("localhost", Tls::VerifyFull).root_certificates(fixture("other-ca.pem")),
         config("localhost", Tls::VerifyFull),
@@ -159,7 +159,7 @@ fn every_mode_of_tls_does_what_it_says() {
         assert_eq!(error.kind(), &ErrorKind::Config, "{error:?}");
         assert!(error.to_string().contains(message), "{error}");
     }
-    // Where the server offers none, only those who insist are refused.
+    // Where the server offers no TLS, only the modes that require it are refused.
     let plain = |tls| {
         PostgresConfig::new(crate::server::server().0)
             .tls(tls)

@@ -106,7 +106,7 @@ fn without_its_server_a_handle_says_so_and_works_again_with_it() {
 
 /// The connection that listens is lost with the server, and `changed` wakes all the same.
 #[test]
-fn whoever_waits_through_a_crash_is_woken_by_what_comes_after_it() {
+fn a_waiter_is_woken_by_the_first_page_after_a_crash() {
     let mut cluster = Cluster::start();
     let config = cluster.config().retry_timeout(Duration::from_secs(20));
     let _ = block_on(PostgresBackend::migrate(&config)).unwrap();

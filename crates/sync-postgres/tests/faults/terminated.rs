@@ -6,10 +6,11 @@ use std::thread;
 
 use pollster::block_on;
 use sync_core::{ErrorKind, FeedCursor, Retry, SyncStore, SyncStoreExt};
+use sync_postgres::fault::Faults;
 
 use crate::{Schema, connect, operation, read, step};
 
-/// A page is tried again as long as its commit was not sent; and then nobody can know.
+/// A page is tried again as long as its commit was not sent. After that its outcome is unknown.
 #[test]
 fn a_page_survives_the_end_of_its_connection_at_every_boundary() {
     let schema = Schema::new();
@@ -36,7 +37,7 @@ fn a_page_survives_the_end_of_its_connection_at_every_boundary() {
     let config = sync_postgres::PostgresConfig::new(server)
         .tls(sync_postgres::Tls::Disable)
         .schema(&schema.name)
-        .on_boundary(Arc::new(hook));
+        .faults(Faults::at_boundaries(Arc::new(hook)));
     let store = connect(config);
     let (mut applied, mut unknown) = (0, Vec::new());
     let _ = block_on(store.apply(step(0))).unwrap();

@@ -1,10 +1,11 @@
-//! Full pools, timeouts, locks and conflicts on a server that is well.
+//! Full pools, timeouts, locks and conflicts on a healthy server.
 
 use std::time::{Duration, Instant};
 
 use pollster::block_on;
 use sync_core::{Backend, ErrorKind, FeedCursor, Limit, Page, Payloads, Retry, SyncStore};
 use sync_postgres::deadpool_postgres::{Manager, Pool, Runtime};
+use sync_postgres::fault::{Faults, Work};
 use sync_postgres::tokio_postgres::NoTls;
 use sync_postgres::{PostgresBackend, PostgresConfig};
 use tokio::runtime::Builder;
@@ -175,12 +176,14 @@ fn conflicts_that_pass_are_tried_again_and_others_surface_as_retryable() {
     assert_eq!(block_on(store.stats()).unwrap().total, 2);
 }
 
-/// A page of new operations alone, after others of that kind, is written without a look; where one
-/// was known all the same, the page is tried again with one.
+/// A page of new operations alone, after others of that kind, is written without a look-up; where one
+/// of them is known, the page is tried again with a look-up.
 #[test]
 fn a_page_that_was_taken_for_new_and_is_not_ends_as_any_other() {
     let schema = Schema::new();
-    let store = connect(schema.config());
+    let ways = Work::default();
+    let counting = Faults::default().count_ways(ways.clone());
+    let store = connect(schema.config().faults(counting));
     let pages: Vec<Page> = (0..6)
         .map(|n| Page::new().upserts((10 * n..10 * n + 10).map(operation)))
         .collect();
@@ -188,9 +191,12 @@ fn a_page_that_was_taken_for_new_and_is_not_ends_as_any_other() {
         let applied = block_on(store.apply(page.clone())).unwrap();
         assert_eq!(applied.totals().inserted, 10);
     }
+    let runs = |way: &str| ways.take().remove(way).map(|cost| cost.runs);
+    assert_eq!(runs("blind"), Some(4), "after two planned pages");
     let mixed = Page::new().upserts((55..65).map(operation));
     let totals = block_on(store.apply(mixed)).unwrap().totals();
     assert_eq!((totals.inserted, totals.unchanged), (5, 5));
+    assert_eq!(runs("planned"), Some(1));
     let page = block_on(store.feed(FeedCursor::Beginning, Limit::rows(100), Payloads::Skip));
     let seqs: Vec<u64> = page
         .unwrap()
