@@ -2,16 +2,16 @@ use std::fmt;
 
 /// A number with its noun, in the singular or the plural.
 ///
-/// The plural ends in `s`, or in `ies` for a noun in `y`: the nouns of this program need no more.
+/// The plural ends in `s`, or in `ies` for a noun in `ry`: the nouns of this program need no more.
 pub(crate) struct Count<N>(pub(crate) N, pub(crate) &'static str);
 
 impl<N: fmt::Display> fmt::Display for Count<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(number, noun) = self;
         let number = number.to_string();
-        match noun.strip_suffix('y') {
+        match noun.strip_suffix("ry") {
             _ if number == "1" => write!(f, "1 {noun}"),
-            Some(stem) => write!(f, "{number} {stem}ies"),
+            Some(stem) => write!(f, "{number} {stem}ries"),
             None => write!(f, "{number} {noun}s"),
         }
     }
@@ -29,6 +29,7 @@ mod tests {
             (Count(2, "finding"), "2 findings"),
             (Count(1, "state entry"), "1 state entry"),
             (Count(11, "state entry"), "11 state entries"),
+            (Count(11, "key"), "11 keys"),
         ] {
             assert_eq!(count.to_string(), text);
         }

@@ -66,6 +66,7 @@ fn status_shows_what_a_space_holds() {
     let text = node.run(&["status"]).ok();
     for shown in [
         "rows         1",
+        " of 1 key\n",
         "text = 42",
         "binary = 2 bytes, ff00…",
         "the end of the process",
