@@ -20,10 +20,13 @@ const QUICK: &[(&str, &[&str])] = &[
 ];
 
 /// What a quick run leaves to the whole one, as beginnings of labels: tests that run the same code
-/// again for longer, in another configuration, or under repeated kills.
+/// again, in another configuration or under repeated kills.
 const NOT_QUICK: &[&str] = &[
     // The conformance suite with the other durability.
     "sync-sqlite conformance normal::",
+    // Loads and hydrations that are killed up to 200 times.
+    "sync-sqlite kill ",
+    "sync-node hydrate_kill ",
 ];
 
 /// The automation's own tests, built alone: the build that started this command is then the one
