@@ -91,8 +91,8 @@ impl SyncStore for Interrupted {
         self.store.apply(page).await
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart, Error> {
-        self.store.get(ids, max_bytes).await
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart, Error> {
+        self.store.get(ids, limit).await
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>, Error> {

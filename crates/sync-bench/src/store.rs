@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use pollster::block_on;
-use sync_core::{FeedCursor, Limit, Operation, Page, Payloads, Seq, SyncStore, TimeRange, limits};
+use sync_core::{FeedCursor, Limit, Operation, Page, Payloads, Seq, SyncStore, TimeRange};
 
 use crate::Input;
 
@@ -50,7 +50,7 @@ pub fn reads<S: SyncStore>(mut open: impl FnMut() -> S, input: &Input) -> [Read;
         ..TimeRange::ALL
     };
     let get = millis(|| {
-        let part = block_on(open().get(&ids, limits::READ_BYTES)).unwrap();
+        let part = block_on(open().get(&ids, Limit::rows(ids.len()))).unwrap();
         assert_eq!(part.rows.iter().flatten().count(), 500);
     });
     let time = millis(|| {

@@ -161,8 +161,8 @@ impl<H: Harness> Space<'_, H> {
         self.run.call("apply", self.store.apply(page))
     }
 
-    pub(crate) fn part(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-        self.run.call("get", self.store.get(ids, max_bytes))
+    pub(crate) fn part(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
+        self.run.call("get", self.store.get(ids, limit))
     }
 
     pub(crate) fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {

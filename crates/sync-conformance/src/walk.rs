@@ -38,14 +38,14 @@ impl<H: Harness> Space<'_, H> {
 
     /// The live rows of `ids`, however many parts the answer comes in.
     pub(crate) fn get(&self, ids: &[OpId]) -> Verdict<Vec<Option<Row>>> {
-        self.get_within(ids, limits::READ_BYTES)
+        self.get_within(ids, Limit::default())
     }
 
-    pub(crate) fn get_within(&self, ids: &[OpId], max_bytes: usize) -> Verdict<Vec<Option<Row>>> {
+    pub(crate) fn get_within(&self, ids: &[OpId], limit: Limit) -> Verdict<Vec<Option<Row>>> {
         let mut rows = Vec::with_capacity(ids.len());
         let mut rest = ids;
         loop {
-            let part = self.part(rest, max_bytes)?;
+            let part = self.part(rest, limit)?;
             let answered = part.rows.len();
             rows.extend(part.rows);
             match part.next {

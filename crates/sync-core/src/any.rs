@@ -59,8 +59,8 @@ impl SyncStore for AnyStore {
         self.0.erased_apply(page).await
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-        self.0.erased_get(ids, max_bytes).await
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
+        self.0.erased_get(ids, limit).await
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {
@@ -146,7 +146,7 @@ trait ErasedStore: Send + Sync {
     fn erased_get<'a>(
         &'a self,
         ids: &'a [OpId],
-        max_bytes: usize,
+        limit: Limit,
     ) -> BoxFuture<'a, Result<GetPart>>;
     fn erased_known<'a>(&'a self, ids: &'a [OpId]) -> BoxFuture<'a, Result<Vec<Known>>>;
     fn erased_scan_time(
@@ -217,9 +217,9 @@ impl<S: SyncStore> ErasedStore for S {
     fn erased_get<'a>(
         &'a self,
         ids: &'a [OpId],
-        max_bytes: usize,
+        limit: Limit,
     ) -> BoxFuture<'a, Result<GetPart>> {
-        Box::pin(self.get(ids, max_bytes))
+        Box::pin(self.get(ids, limit))
     }
 
     fn erased_known<'a>(&'a self, ids: &'a [OpId]) -> BoxFuture<'a, Result<Vec<Known>>> {

@@ -17,21 +17,21 @@ pub trait SyncStoreExt: SyncStore {
     /// The row of one id.
     fn get_one(&self, id: OpId) -> impl Future<Output = Result<Option<Row>>> + Send {
         async move {
-            let part = self.get(&[id], limits::READ_BYTES).await?;
+            let part = self.get(&[id], Limit::rows(1)).await?;
             Ok(part.rows.into_iter().next().flatten())
         }
     }
 
     /// The rows of `ids`, in request order, part after part: as many calls of
-    /// [`get`](SyncStore::get) as the byte budget asks for.
+    /// [`get`](SyncStore::get) as the limit asks for.
     fn get_stream<'a>(
         &'a self,
         ids: &'a [OpId],
-        max_bytes: usize,
+        limit: Limit,
     ) -> impl Stream<Item = Result<Vec<Option<Row>>>> + Send + 'a {
         stream::try_unfold(Some(ids), move |rest| async move {
             let Some(ids) = rest else { return Ok(None) };
-            let part = self.get(ids, max_bytes).await?;
+            let part = self.get(ids, limit).await?;
             let rest = part.next.and_then(|answered| ids.get(answered..));
             Ok(Some((part.rows, rest)))
         })

@@ -42,8 +42,8 @@ macro_rules! forward {
                 (**self).apply(page).await
             }
 
-            async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-                (**self).get(ids, max_bytes).await
+            async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
+                (**self).get(ids, limit).await
             }
 
             async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {

@@ -146,12 +146,12 @@ impl<S: SyncStore, F: Fn(&Observation<'_>) + Send + Sync> SyncStore for Observed
             .await
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
         let size = |part: &GetPart| {
             let bytes = part.rows.iter().flatten().map(Row::weight).sum();
             (part.rows.len(), bytes)
         };
-        self.observe("get", self.store.get(ids, max_bytes), size)
+        self.observe("get", self.store.get(ids, limit), size)
             .await
     }
 

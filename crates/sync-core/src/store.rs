@@ -68,9 +68,10 @@ pub trait SyncStore: SyncState {
     /// The rows of `ids`, in request order.
     ///
     /// - An id that is not live is `None`; repeated ids are repeated; `[]` asks nothing.
-    /// - Answers as many of the first ids as fit `max_bytes` of payloads and objects, at least
+    /// - Answers as many of the first ids as the limit allows, of ids and of bytes of payloads and
+    ///   objects, at least
     ///   one, from one snapshot, and how many it answered where some are left.
-    fn get(&self, ids: &[OpId], max_bytes: usize) -> impl Future<Output = Result<GetPart>> + Send;
+    fn get(&self, ids: &[OpId], limit: Limit) -> impl Future<Output = Result<GetPart>> + Send;
 
     /// What the store knows of `ids`, in request order, without payloads, from one snapshot.
     fn known(&self, ids: &[OpId]) -> impl Future<Output = Result<Vec<Known>>> + Send;

@@ -200,7 +200,7 @@ impl<E: Engine> SyncStore for Store<E> {
         Ok(written.applied)
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
         if ids.is_empty() {
             return Ok(GetPart {
                 rows: Vec::new(),
@@ -208,8 +208,11 @@ impl<E: Engine> SyncStore for Store<E> {
             });
         }
         let asked = ids.len();
-        let ids = ids.to_vec();
-        self.read(Query::Get { ids, max_bytes }, |answer| {
+        let query = Query::Get {
+            ids: ids.iter().take(limit.max_rows()).copied().collect(),
+            max_bytes: limit.max_bytes(),
+        };
+        self.read(query, |answer| {
             let rows = expect!(answer, Answer::Found(rows) => rows)?;
             let next = (rows.len() < asked).then_some(rows.len());
             Ok(GetPart { rows, next })

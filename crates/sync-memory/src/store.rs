@@ -113,10 +113,9 @@ impl SyncStore for MemoryStore {
         self.write(page).map_err(during("apply"))
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
         let space = self.read();
         let rows = ids.iter().map(|id| space.as_ref()?.row(id));
-        let limit = Limit::rows(ids.len()).bytes(max_bytes);
         let (rows, more) = take(rows, limit, |row| row.as_ref().map_or(0, size));
         let next = more.then_some(rows.len());
         Ok(GetPart { rows, next })

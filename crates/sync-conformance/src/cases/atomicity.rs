@@ -447,7 +447,7 @@ const SETS: u64 = 20;
 fn look<H: Harness>(reader: &Space<'_, H>) -> Verdict {
     let wanted = ids(0..SETS * ROWS);
     let before = round_of(reader)?;
-    let rows = reader.part(&wanted, limits::READ_BYTES)?.rows;
+    let rows = reader.part(&wanted, Limit::rows(wanted.len()))?.rows;
     let live: Vec<u64> = (0..)
         .zip(rows)
         .filter_map(|(n, row)| row.map(|_| n))

@@ -447,7 +447,7 @@ pub(crate) fn returned_values_are_copies<H: Harness>(rig: &Rig<'_, H>) -> Verdic
 pub(crate) fn look_ups_answer_in_request_order<H: Harness>(rig: &Rig<'_, H>) -> Verdict {
     let (_db, space) = rig.space()?;
     ensure!(
-        space.part(&[], 0)?.rows.is_empty(),
+        space.part(&[], Limit::rows(1).bytes(0))?.rows.is_empty(),
         "a get of nothing, of a space that does not exist"
     );
     ensure_eq!(

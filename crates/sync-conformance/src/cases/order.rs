@@ -233,7 +233,7 @@ pub(crate) fn the_largest_limit_is_a_limit<H: Harness>(rig: &Rig<'_, H>) -> Verd
     whole(batch.items.len(), batch.next.is_none(), "list")?;
     let page = space.feed(FeedCursor::Beginning, most, Payloads::Include)?;
     whole(page.entries.len(), !page.more, "feed")?;
-    let part = space.part(&ids(0..20), usize::MAX)?;
+    let part = space.part(&ids(0..20), Limit::rows(20).bytes(usize::MAX))?;
     whole(
         part.rows.iter().flatten().count(),
         part.next.is_none(),

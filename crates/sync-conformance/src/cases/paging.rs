@@ -241,7 +241,7 @@ pub(crate) fn a_byte_budget_ends_a_page_and_never_the_walk<H: Harness>(
             "list within {budget}"
         );
         let got: Vec<Row> = space
-            .get_within(&wanted, budget)?
+            .get_within(&wanted, Limit::rows(wanted.len()).bytes(budget))?
             .into_iter()
             .flatten()
             .collect();
@@ -261,13 +261,19 @@ pub(crate) fn a_byte_budget_ends_a_page_and_never_the_walk<H: Harness>(
             }
         }
         let part: Vec<Row> = space
-            .part(&wanted, budget)?
+            .part(&wanted, Limit::rows(wanted.len()).bytes(budget))?
             .rows
             .into_iter()
             .flatten()
             .collect();
         within(&part, budget)?;
     }
+    let part = space.part(&wanted, Limit::rows(2))?;
+    ensure_eq!(
+        (part.rows.len(), part.next),
+        (2, Some(2)),
+        "ids answered and the next one of a get of two ids at most"
+    );
     let page = space.feed(FeedCursor::Beginning, MANY.bytes(0), Payloads::Skip)?;
     ensure!(
         !page.entries.is_empty(),
@@ -360,7 +366,7 @@ pub(crate) fn a_row_is_returned_as_one_version<H: Harness>(rig: &Rig<'_, H>) -> 
                 if enough(looks) {
                     break;
                 }
-                let part = space.part(&ids(0..ROWS), limits::READ_BYTES)?;
+                let part = space.part(&ids(0..ROWS), Limit::rows(usize::MAX))?;
                 one_version("get", part.rows.into_iter().flatten(), |_| true)?;
                 if reader == 0 {
                     look_at_places(space)?;

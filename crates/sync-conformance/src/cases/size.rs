@@ -155,7 +155,7 @@ pub(crate) fn a_get_of_100_000_ids_comes_in_bounded_parts<H: Harness>(rig: &Rig<
         // The first parts; all of them would be gigabytes.
         for _ in 0..20 {
             let rest = wanted.get(answered..asked).unwrap_or_default();
-            let part = space.part(rest, budget)?;
+            let part = space.part(rest, Limit::rows(rest.len()).bytes(budget))?;
             ensure!(!part.rows.is_empty(), "a part of a get answered nothing");
             let rows = part.rows.iter().flatten();
             let bytes: usize = rows.clone().skip(1).map(weight).sum();
@@ -283,7 +283,7 @@ pub(crate) fn opening_counting_and_the_head_of_the_feed_do_not_grow_with_the_spa
                     "known",
                     measure(&meter, || space.known(&[id(live), dead, id(stranger)]))?,
                 ),
-                ("get", measure(&meter, || space.part(&[id(live), dead], 1))?),
+                ("get", measure(&meter, || space.part(&[id(live), dead], Limit::rows(2).bytes(1)))?),
                 (
                     "apply of a known row",
                     measure(&meter, || space.apply(one(live)))?,

@@ -10,8 +10,8 @@ use super::Model;
 
 impl Model {
     /// See [`SyncStore::get`](sync_core::SyncStore::get).
-    pub fn get(&self, ids: &[OpId], max_bytes: usize) -> GetPart {
-        let mut budget = Budget::new(usize::MAX, max_bytes);
+    pub fn get(&self, ids: &[OpId], limit: Limit) -> GetPart {
+        let mut budget = Budget::new(limit.max_rows(), limit.max_bytes());
         let mut rows = Vec::new();
         for id in ids {
             let row = self.rows.get(id);

@@ -32,20 +32,20 @@ pub(crate) fn get(
     fault: Option<Fault>,
     model: &Model,
     ids: &[OpId],
-    max_bytes: usize,
+    limit: Limit,
 ) -> Result<GetPart> {
     let mut ids = ids.to_vec();
-    let mut max_bytes = max_bytes;
+    let mut limit = limit;
     match fault {
         Some(Fault::LargeGetIsRefused) if ids.len() > 65_535 => {
             return Err(Error::new(ErrorKind::Failed).with_message("too many SQL variables"));
         }
         Some(Fault::RepeatsAreAnsweredOnce) => ids.dedup(),
         Some(Fault::AnswersComeInKeyOrder) => ids.sort(),
-        Some(Fault::ByteBudgetIsIgnored) => max_bytes = usize::MAX,
+        Some(Fault::ByteBudgetIsIgnored) => limit = limit.bytes(usize::MAX),
         _ => {}
     }
-    let mut part = model.get(&ids, max_bytes);
+    let mut part = model.get(&ids, limit);
     match fault {
         Some(Fault::AbsentIsLeftOut) => part.rows.retain(Option::is_some),
         Some(Fault::EmptyPayloadIsAbsent) => {
@@ -63,7 +63,7 @@ pub(crate) fn get(
         Some(Fault::TooLargeForTheBudgetIsNothing) => {
             let fits = |row: &Option<Row>| {
                 row.as_ref()
-                    .is_none_or(|row| row.operation.payload.len() <= max_bytes)
+                    .is_none_or(|row| row.operation.payload.len() <= limit.max_bytes())
             };
             part.rows.retain(fits);
         }

@@ -278,8 +278,8 @@ impl SyncStore for LayerStore {
         }
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-        self.inner.get(ids, max_bytes).await
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
+        self.inner.get(ids, limit).await
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {

@@ -307,7 +307,7 @@ impl SyncStore for ControlStore {
             })
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
         if self.has(Fault::IdsAreReadOneByOne) {
             let mut rows = Vec::new();
             for (n, id) in ids.iter().enumerate() {
@@ -318,7 +318,7 @@ impl SyncStore for ControlStore {
             }
             return Ok(GetPart { rows, next: None });
         }
-        let part = self.read(|model| answer::get(self.fault(), model, ids, max_bytes))??;
+        let part = self.read(|model| answer::get(self.fault(), model, ids, limit))??;
         self.handle.work("get", part.rows.len() as u64);
         Ok(part)
     }

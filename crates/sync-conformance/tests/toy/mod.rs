@@ -105,8 +105,8 @@ impl SyncStore for ToyStore {
         Ok(applied)
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-        Ok(self.read(|model| model.get(ids, max_bytes)))
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
+        Ok(self.read(|model| model.get(ids, limit)))
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {

@@ -73,8 +73,8 @@ impl<St: SyncStore> SyncStore for PausingStore<St> {
         paused(self.0.apply(page)).await
     }
 
-    async fn get(&self, ids: &[OpId], max_bytes: usize) -> Result<GetPart> {
-        paused(self.0.get(ids, max_bytes)).await
+    async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {
+        paused(self.0.get(ids, limit)).await
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {
