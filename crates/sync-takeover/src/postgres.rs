@@ -218,5 +218,5 @@ fn foreign(message: String) -> Error {
 }
 
 fn failed(source: sync_postgres::tokio_postgres::Error) -> Error {
-    sync_postgres::failed(source)
+    sync_postgres::failed(source).during("takeover")
 }

@@ -16,9 +16,10 @@ const HYDRATE: &str = "sync-hydrate";
 const PEERS: &str = "sync-peers";
 const RECONCILE: &str = "sync-reconcile";
 const MDIP: &str = "sync-mdip";
+const TAKEOVER: &str = "sync-takeover";
 
 /// Crates whose features are each built alone.
-const SELECTIVE: &[&str] = &[FACADE, MDIP];
+const SELECTIVE: &[&str] = &[FACADE, MDIP, TAKEOVER];
 
 /// Crates that bring an async runtime.
 const RUNTIMES: &[&str] = &["tokio", "async-std", "smol", "async-executor", "async-io"];
@@ -66,6 +67,9 @@ pub(super) fn check_trees(shell: &Shell, workspace: &Workspace) -> Result<()> {
     let pure = tree(shell, MDIP, &["--no-default-features"])?;
     let impure = [HYDRATE, "ureq", "tiny_http"].map(str::to_owned);
     problems.extend(found("sync-mdip without features", &pure, &impure));
+    // What writes an old database's rows knows no database.
+    let writer = tree(shell, TAKEOVER, &["--no-default-features"])?;
+    problems.extend(found("sync-takeover without features", &writer, &everything()));
     for backend in BackendName::present(workspace) {
         let name = backend.package_name();
         let tree = tree(shell, &name, &["--all-features"])?;

@@ -16,6 +16,7 @@ const QUICK: &[(&str, &[&str])] = &[
     ("sync-reconcile", &[]),
     ("sync-mdip", &["gatekeeper"]),
     ("sync-mdip-simulator", &[]),
+    ("sync-takeover", &["sqlite"]),
     ("sync-node", &[]),
 ];
 
@@ -24,9 +25,10 @@ const QUICK: &[(&str, &[&str])] = &[
 const NOT_QUICK: &[&str] = &[
     // The conformance suite with the other durability.
     "sync-sqlite conformance normal::",
-    // Loads and hydrations that are killed up to 200 times.
+    // Loads, hydrations and takeovers that are killed up to 200 times.
     "sync-sqlite kill ",
     "sync-node hydrate_kill ",
+    "sync-node takeover_kill ",
 ];
 
 /// The automation's own tests, built alone: the build that started this command is then the one
