@@ -8,7 +8,6 @@ mod count;
 mod dump;
 mod duration;
 mod failure;
-mod fingerprint;
 mod marks;
 mod output;
 mod progress;

@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use sync_hydrate::Status;
+use sync_reconcile::Aggregate;
 use sync_store::{
     AnyBackend, AnyStore, Capabilities, Description, Durability, Limit, SpaceName, StateEntry,
     Stats, SyncState, SyncStore, TimeRange,
@@ -11,7 +12,6 @@ use sync_store::{
 use crate::attempts::ATTEMPTS;
 use crate::count::Count;
 use crate::failure::{Exit, Result};
-use crate::fingerprint::Fingerprint;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::session::connect;
@@ -272,21 +272,21 @@ async fn fingerprint(store: &AnyStore) -> Result<(Stats, Option<Keys>)> {
 
 async fn keys(store: &AnyStore) -> Result<Keys> {
     let mut progress = Progress::new("keys read");
-    let mut fingerprint = Fingerprint::default();
+    let mut keys = Aggregate::EMPTY;
     let mut after = None;
     loop {
         let batch = store
             .scan_keys(TimeRange::ALL, after, Limit::rows(KEYS))
             .await?;
         for key in &batch.items {
-            fingerprint.add(&key.id);
+            keys += &key.id;
         }
-        progress.at(fingerprint.count());
+        progress.at(keys.count() as u64);
         after = batch.next;
         if after.is_none() {
             return Ok(Keys {
-                count: fingerprint.count(),
-                hash: fingerprint.to_hex(),
+                count: keys.count() as u64,
+                hash: keys.fingerprint().to_string(),
             });
         }
     }

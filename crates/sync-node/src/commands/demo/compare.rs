@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
+use sync_reconcile::Aggregate;
 use sync_store::{
     FeedCursor, FeedKind, Known, Limit, OpId, Operation, Payloads, SyncOrder, SyncStore,
     SyncStoreExt, TimeKey, TimeRange, TombstoneReason,
@@ -9,7 +10,6 @@ use sync_store::{
 use super::expected::Expected;
 use crate::count::Count;
 use crate::failure::Result;
-use crate::fingerprint::Fingerprint;
 
 /// Rows of one step of a walk.
 const ROWS: usize = 1_000;
@@ -47,27 +47,27 @@ pub(super) async fn compare<S: SyncStore>(
         differences.push(format!("and {more} more"));
     }
     Ok(Compared {
-        rows: rows.count(),
+        rows: rows.count() as u64,
         tombstones,
-        fingerprint: rows.to_hex(),
+        fingerprint: rows.fingerprint().to_string(),
         differences,
     })
 }
 
-/// Walks the rows of both side by side; answers the fingerprint of the first.
+/// Walks the rows of both side by side; answers the aggregate of the first.
 async fn rows<S: SyncStore>(
     killed: &S,
     undisturbed: &S,
     expected: &Expected,
     differences: &mut Vec<String>,
-) -> Result<Fingerprint> {
-    let mut fingerprints = [Fingerprint::default(); 2];
+) -> Result<Aggregate> {
+    let mut aggregates = [Aggregate::EMPTY; 2];
     let (mut left, mut right) = (Walk::new(killed), Walk::new(undisturbed));
     loop {
         let pair = [left.next().await?, right.next().await?];
-        for (operation, fingerprint) in pair.iter().zip(&mut fingerprints) {
+        for (operation, aggregate) in pair.iter().zip(&mut aggregates) {
             if let Some(operation) = operation {
-                fingerprint.add(&operation.id);
+                *aggregate += &operation.id;
             }
         }
         match pair.into() {
@@ -88,14 +88,14 @@ async fn rows<S: SyncStore>(
             }
         }
     }
-    let [killed, undisturbed] = fingerprints;
-    if killed.to_hex() != undisturbed.to_hex() {
+    let [killed, undisturbed] = aggregates;
+    if killed.fingerprint() != undisturbed.fingerprint() {
         differences.push("the fingerprints differ".to_owned());
     }
-    if killed.count() != expected.orders.len() as u64 {
+    if killed.count() != expected.orders.len() {
         differences.push(format!(
             "there are {}, and the log comes to {}",
-            Count(killed.count(), "row"),
+            Count(killed.count() as u64, "row"),
             expected.orders.len()
         ));
     }
