@@ -12,7 +12,7 @@ use sync_kit::fault::Faults;
 
 use crate::MongoConfig;
 use crate::config::Source;
-use crate::error::{failed, refusals, within};
+use crate::error::{failed, refusals, to_its_end};
 
 /// The time after which a server that does not answer is given up, unless the URL names another.
 const SELECTION: Duration = Duration::from_secs(5);
@@ -101,12 +101,15 @@ impl Database {
 
     pub(crate) async fn hello(&self) -> Result<Document> {
         let admin = self.client.database("admin");
-        within(self.timeout, admin.run_command(doc! { "hello": 1 })).await
+        let hello = async move { admin.run_command(doc! { "hello": 1 }).await };
+        to_its_end(self.timeout, hello).await
     }
 
     /// Runs a command outside of any transaction.
     pub(crate) async fn run(&self, command: RawDocumentBuf) -> Result<Document> {
-        let answer = within(self.timeout, self.driver.run_raw_command(command)).await?;
+        let driver = self.driver.clone();
+        let run = async move { driver.run_raw_command(command).await };
+        let answer = to_its_end(self.timeout, run).await?;
         refusals(&answer)?;
         Ok(answer)
     }

@@ -109,6 +109,23 @@ pub(crate) async fn within<T>(
     }
 }
 
+/// The driver's answer to a command that is run to its end, also where the caller gives up.
+///
+/// The driver wakes one waiting request for each event of its connection pool. A request that was
+/// dropped uses up its turn and wakes no other, so that the ones behind it wait for the pool's
+/// maintenance, one every half second.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    limit: Duration,
+    command: impl Future<Output = DriverResult<T>> + Send + 'static,
+) -> Result<T> {
+    match timeout(limit, tokio::spawn(command)).await {
+        Ok(Ok(answer)) => answer.map_err(failed),
+        // It has panicked, or the runtime ends.
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed).with_source(error)),
+        Err(_) => Err(Error::new(ErrorKind::Timeout)),
+    }
+}
+
 /// The first write that a command's answer says was refused.
 pub(crate) fn refusals(answer: &Document) -> Result<()> {
     let code = |refusal: &Document| refusal.get_i32("code").unwrap_or_default();

@@ -18,24 +18,19 @@ pub(crate) async fn entries(
     limit: Limit,
     payloads: Payloads,
 ) -> Result<Answer> {
-    let stats = space.stats();
-    let (mut entries, mut more) = (Vec::new(), false);
+    let (mut rows, mut tombstones) = (Vec::new(), Vec::new());
     if let Some(after) = unseen(space, after) {
         let command = limited(live(snapshot, space, after, payloads), limit);
-        let live = snapshot.find(command, live_entry).await?;
-        let (mut live, cut) = live.take(limit, FeedEntry::weight).await?;
-        // No tombstone above the first row that the page has no room for has room either.
+        let found = snapshot.find(command, live_entry).await?;
+        let (first, cut) = found.take(limit, FeedEntry::weight).await?;
+        // The page ends before the first row that does not fit, and so do its tombstones.
         let last = cut.as_ref().map_or(space.head, |row| row.seq);
-        live.extend(cut);
-        let dead = dead(snapshot, space, after, last, limit).await?;
-        let (live, dead) = (live.into_iter().map(Ok), dead.into_iter().map(Ok));
-        (entries, more) = feed::merge::<sync_core::Error>(live, dead, limit)?;
+        rows = first;
+        rows.extend(cut);
+        tombstones = dead(snapshot, space, after, last, limit).await?;
     }
-    Ok(Answer::Feed {
-        space: Some(stats),
-        entries,
-        more,
-    })
+    let (rows, tombstones) = (rows.into_iter().map(Ok), tombstones.into_iter().map(Ok));
+    Answer::feed(space.stats(), rows, tombstones, limit)
 }
 
 /// Whether there is an entry after `after`.

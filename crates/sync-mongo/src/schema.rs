@@ -6,7 +6,7 @@ use sync_core::{Error, ErrorKind, Result, schema};
 
 use crate::database::{Collections, Database};
 use crate::documents::whole;
-use crate::error::{NAMESPACE_NOT_FOUND, code, within};
+use crate::error::{NAMESPACE_NOT_FOUND, code, to_its_end};
 
 /// The owner of the collections, as documents of the schema's collection name it.
 pub(crate) const APPLICATION: &str = "sync-store";
@@ -184,7 +184,9 @@ async fn any_collection(database: &Database) -> Result<bool> {
 }
 
 async fn first_batch(database: &Database, command: Document) -> Result<Vec<Document>> {
-    let answer = within(database.timeout, database.driver.run_command(command)).await?;
+    let driver = database.driver.clone();
+    let run = async move { driver.run_command(command).await };
+    let answer = to_its_end(database.timeout, run).await?;
     let batch = answer
         .get_document("cursor")
         .and_then(|cursor| cursor.get_array("firstBatch"));

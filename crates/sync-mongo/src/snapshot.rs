@@ -13,7 +13,7 @@ use sync_core::{Budget, Limit, Result};
 
 use crate::database::Database;
 use crate::documents::{Decode, decode, unreadable};
-use crate::error::within;
+use crate::error::to_its_end;
 
 /// The database as of the moment of the first read.
 pub(crate) struct Snapshot {
@@ -42,9 +42,10 @@ impl Snapshot {
         }
         command.append(cstr!("readConcern"), concern);
         let timeout = self.database.timeout;
-        let find = self.database.driver.run_raw_cursor_command(command);
+        let driver = self.database.driver.clone();
+        let find = async move { driver.run_raw_cursor_command(command).batch().await };
         let mut found = Decoded {
-            cursor: within(timeout, find.batch()).await?,
+            cursor: Some(to_its_end(timeout, find).await?),
             timeout,
             decode,
             items: VecDeque::new(),
@@ -75,7 +76,8 @@ impl Snapshot {
 
 /// The documents of a `find`, read batch by batch.
 pub(crate) struct Decoded<T> {
-    cursor: RawBatchCursor,
+    /// Absent while the next batch is asked for, and after an error.
+    cursor: Option<RawBatchCursor>,
     timeout: Duration,
     decode: Decode<T>,
     items: VecDeque<T>,
@@ -110,8 +112,13 @@ impl<T> Decoded<T> {
     }
 
     async fn next_batch(&mut self) -> Result<Option<RawBatch>> {
-        let next = async { self.cursor.next().await.transpose() };
-        let Some(batch) = within(self.timeout, next).await? else {
+        let Some(mut cursor) = self.cursor.take() else {
+            return Ok(None);
+        };
+        let next = async move { Ok((cursor.next().await.transpose()?, cursor)) };
+        let (batch, cursor) = to_its_end(self.timeout, next).await?;
+        self.cursor = Some(cursor);
+        let Some(batch) = batch else {
             return Ok(None);
         };
         decode(&batch, self.decode, |item| self.items.push_back(item))?;
