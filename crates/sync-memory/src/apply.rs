@@ -9,8 +9,8 @@ use sync_core::{
 use crate::boundary::Boundaries;
 use crate::space::{Space, Tombstone};
 
-/// A page on its way into a snapshot that nobody else sees. Whoever asked for it makes the
-/// snapshot the current one, or drops it when anything failed.
+/// A page on its way into a snapshot that no reader sees yet. The caller makes the snapshot the
+/// current one, or drops it after an error.
 struct Writing<'a> {
     space: &'a mut Space,
     /// The head before the page.
@@ -98,10 +98,10 @@ impl Writing<'_> {
         let outcome = rules::lift(&self.space.standing(&id, self.before, |_| ()));
         match outcome {
             LiftOutcome::Lifted => {
-                if let Some(tombstone) = self.space.grave_mut(&id) {
+                if let Some(tombstone) = self.space.tombstone_of_mut(&id) {
                     tombstone.lifted = true;
                 }
-                self.space.graves.remove(&id);
+                self.space.newest.remove(&id);
                 self.changed = true;
             }
             LiftOutcome::NotTombstoned => {}
@@ -127,12 +127,12 @@ impl Writing<'_> {
         };
         match outcome {
             DeleteOutcome::Deleted => self.remove(tombstone)?,
-            DeleteOutcome::Rejected => self.bury(Tombstone {
+            DeleteOutcome::Rejected => self.add_tombstone(Tombstone {
                 object: tombstone.object.map(own_object).transpose()?,
                 ..tombstone
             })?,
             DeleteOutcome::AlreadyDeleted => {
-                if let Some(stands) = self.space.grave_mut(&tombstone.id) {
+                if let Some(stands) = self.space.tombstone_of_mut(&tombstone.id) {
                     let merged = rules::merged_source_seq(stands.source_seq, tombstone.source_seq);
                     self.changed |= merged != stands.source_seq;
                     stands.source_seq = merged;
@@ -227,16 +227,16 @@ impl Writing<'_> {
             return Ok(());
         };
         let operation = &stored.row.operation;
-        self.bury(Tombstone {
+        self.add_tombstone(Tombstone {
             ts: Some(operation.ts),
             object: operation.object.clone(),
             ..tombstone
         })
     }
 
-    fn bury(&mut self, tombstone: Tombstone) -> Result<()> {
+    fn add_tombstone(&mut self, tombstone: Tombstone) -> Result<()> {
         let seq = self.mint()?;
-        self.space.bury(tombstone, seq);
+        self.space.add_tombstone(tombstone, seq);
         Ok(())
     }
 

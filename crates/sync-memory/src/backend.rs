@@ -26,7 +26,7 @@ pub struct MemoryBackend {
 pub(crate) struct Database {
     /// A slot stays once its space was opened, whether the space exists or not.
     slots: Mutex<BTreeMap<SpaceName, Arc<Slot>>>,
-    /// What resets and drops left behind: nobody's current snapshot.
+    /// What resets and drops left behind; no space has it as its current snapshot.
     garbage: Mutex<Vec<Arc<Space>>>,
     pub(crate) boundaries: Boundaries,
 }

@@ -63,15 +63,15 @@ fn check_indexes(space: &Space, findings: &mut Vec<String>) {
 
 fn check_log(space: &Space, findings: &mut Vec<String>) {
     let mut tombstones = 0;
-    // The newest entry of an id says whether a tombstone stands for it.
-    let mut graves = OrdMap::new();
+    // The newest entry of an id says whether a tombstone keeps it away.
+    let mut newest = OrdMap::new();
     for (seq, entry) in &space.log {
         if *seq > space.head {
             findings.push(format!("the feed has {seq}, above the head"));
         }
         match entry {
             Entry::Live(id) => {
-                graves.remove(id);
+                newest.remove(id);
                 let row = space.rows.get(id);
                 if row.is_none_or(|stored| stored.row.seq != *seq) {
                     findings.push(format!("the feed shows {id} at {seq}, where no row is"));
@@ -80,9 +80,9 @@ fn check_log(space: &Space, findings: &mut Vec<String>) {
             Entry::Tombstone(tombstone) => {
                 tombstones += 1;
                 if tombstone.lifted {
-                    graves.remove(&tombstone.id);
+                    newest.remove(&tombstone.id);
                 } else {
-                    graves.insert(tombstone.id, *seq);
+                    newest.insert(tombstone.id, *seq);
                 }
             }
         }
@@ -93,11 +93,11 @@ fn check_log(space: &Space, findings: &mut Vec<String>) {
             "tombstones by count: {counted}, in the feed: {tombstones}"
         ));
     }
-    if graves != space.graves {
+    if newest != space.newest {
         findings.push(format!(
             "the look-up of tombstones (ids: {}) does not fit the feed (ids: {})",
-            space.graves.len(),
-            graves.len()
+            space.newest.len(),
+            newest.len()
         ));
     }
     if space.floor > space.head {

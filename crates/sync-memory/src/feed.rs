@@ -5,8 +5,8 @@ use sync_core::{
     Seq,
 };
 
+use crate::batch::take;
 use crate::space::{Entry, Space};
-use crate::store::take;
 
 /// One page of the feed of a space, or of one that does not exist.
 pub(crate) fn feed(

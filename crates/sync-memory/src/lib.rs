@@ -2,6 +2,7 @@
 
 mod apply;
 mod backend;
+mod batch;
 mod boundary;
 mod check;
 mod config;

@@ -26,9 +26,9 @@ pub(crate) struct Space {
     pub(crate) by_object: OrdMap<(Object, Seq), OpId>,
     /// The feed: one entry for each row and for each tombstone.
     pub(crate) log: OrdMap<Seq, Entry>,
-    /// Of each id that is gone: the tombstone that stands, by its seq. Not those of ids that came
-    /// back, and not lifted ones.
-    pub(crate) graves: OrdMap<OpId, Seq>,
+    /// Of each id that is gone: its newest tombstone, by seq. Not those of ids that came back, and
+    /// not lifted ones.
+    pub(crate) newest: OrdMap<OpId, Seq>,
     pub(crate) state: OrdMap<StateKey, Bytes>,
 }
 
@@ -69,7 +69,7 @@ impl Space {
             by_order: OrdSet::new(),
             by_object: OrdMap::new(),
             log: OrdMap::new(),
-            graves: OrdMap::new(),
+            newest: OrdMap::new(),
             state: OrdMap::new(),
         }
     }
@@ -94,16 +94,16 @@ impl Space {
         }
     }
 
-    /// The tombstone that stands for `id`, with its seq.
-    pub(crate) fn grave(&self, id: &OpId) -> Option<(Seq, &Tombstone)> {
-        let seq = *self.graves.get(id)?;
+    /// The tombstone that keeps `id` away, with its seq.
+    pub(crate) fn tombstone_of(&self, id: &OpId) -> Option<(Seq, &Tombstone)> {
+        let seq = *self.newest.get(id)?;
         match self.log.get(&seq)? {
             Entry::Tombstone(tombstone) => Some((seq, tombstone)),
             Entry::Live(_) => None,
         }
     }
 
-    /// What stands under `id`, for the rules. `before` is the head before the page that asks;
+    /// The state of `id`, for the rules. `before` is the head before the page that asks;
     /// `of_row` takes from a row what the rule needs.
     pub(crate) fn standing<'a, T>(
         &'a self,
@@ -114,7 +114,7 @@ impl Space {
         if let Some(stored) = self.rows.get(id) {
             return IdState::Live(of_row(stored));
         }
-        match self.grave(id) {
+        match self.tombstone_of(id) {
             Some((seq, tombstone)) => IdState::Tombstoned(rules::Tombstone {
                 reason: tombstone.reason,
                 source_seq: tombstone.source_seq,
@@ -133,10 +133,10 @@ impl Space {
         self.rows.get(id).map(|stored| stored.row.clone())
     }
 
-    /// Adds a row. Whatever tombstone stood for its id stands no longer, and stays in the feed.
+    /// Adds a row. A tombstone of its id no longer keeps the id away; its feed entry stays.
     pub(crate) fn insert(&mut self, operation: Operation, digest: Digest, seq: Seq) {
         let id = operation.id;
-        self.graves.remove(&id);
+        self.newest.remove(&id);
         self.by_time.insert(operation.time_key());
         if let Some(sync_order) = operation.sync_order {
             self.by_order.insert(OrderKey { sync_order, id });
@@ -175,15 +175,15 @@ impl Space {
         }
     }
 
-    /// Adds a tombstone, which stands for its id from now on.
-    pub(crate) fn bury(&mut self, tombstone: Tombstone, seq: Seq) {
-        self.graves.insert(tombstone.id, seq);
+    /// Adds a tombstone, which keeps its id away from now on.
+    pub(crate) fn add_tombstone(&mut self, tombstone: Tombstone, seq: Seq) {
+        self.newest.insert(tombstone.id, seq);
         self.log.insert(seq, Entry::Tombstone(tombstone));
     }
 
-    /// The tombstone that stands for `id`, to change it.
-    pub(crate) fn grave_mut(&mut self, id: &OpId) -> Option<&mut Tombstone> {
-        let seq = *self.graves.get(id)?;
+    /// The tombstone that keeps `id` away, to change it.
+    pub(crate) fn tombstone_of_mut(&mut self, id: &OpId) -> Option<&mut Tombstone> {
+        let seq = *self.newest.get(id)?;
         match self.log.get_mut(&seq)? {
             Entry::Tombstone(tombstone) => Some(tombstone),
             Entry::Live(_) => None,
@@ -214,8 +214,8 @@ impl Space {
 
     fn drop_tombstone(&mut self, seq: Seq, id: &OpId) {
         self.log.remove(&seq);
-        if self.graves.get(id) == Some(&seq) {
-            self.graves.remove(id);
+        if self.newest.get(id) == Some(&seq) {
+            self.newest.remove(id);
         }
     }
 
@@ -224,8 +224,8 @@ impl Space {
         self.log.is_empty() && self.state.is_empty()
     }
 
-    /// Takes at most `at_most` rows, tombstones and state entries out of a space that nobody
-    /// reads any more. How many.
+    /// Takes at most `at_most` rows, tombstones and state entries out of a space that has
+    /// no readers left. How many.
     pub(crate) fn shrink(&mut self, at_most: usize) -> usize {
         for removed in 0..at_most {
             if let Some((seq, entry)) = self.log.get_min().cloned() {

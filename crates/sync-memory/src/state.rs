@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sync_core::{Batch, Limit, Result, StateEntry, StateKey, SyncState};
 
 use crate::MemoryStore;
-use crate::store::batch;
+use crate::batch::batch;
 
 #[deny(clippy::missing_trait_methods)]
 impl SyncState for MemoryStore {

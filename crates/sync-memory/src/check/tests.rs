@@ -65,7 +65,7 @@ fn every_kind_of_damage_is_found() {
             space.log.insert(Seq::new(2).unwrap(), Entry::Live(ROW));
         }),
         ("look-up of tombstones", |space| {
-            space.graves.insert(GONE, Seq::new(2).unwrap());
+            space.newest.insert(GONE, Seq::new(2).unwrap());
         }),
         ("the floor", |space| space.floor = Seq::MAX),
     ];
