@@ -143,11 +143,7 @@ trait ErasedStore: Send + Sync {
         limit: Limit,
     ) -> BoxFuture<'a, Result<Batch<StateEntry, StateKey>>>;
     fn erased_apply(&self, page: Page) -> BoxFuture<'_, Result<Applied>>;
-    fn erased_get<'a>(
-        &'a self,
-        ids: &'a [OpId],
-        limit: Limit,
-    ) -> BoxFuture<'a, Result<GetPart>>;
+    fn erased_get<'a>(&'a self, ids: &'a [OpId], limit: Limit) -> BoxFuture<'a, Result<GetPart>>;
     fn erased_known<'a>(&'a self, ids: &'a [OpId]) -> BoxFuture<'a, Result<Vec<Known>>>;
     fn erased_scan_time(
         &self,
@@ -214,11 +210,7 @@ impl<S: SyncStore> ErasedStore for S {
         Box::pin(self.apply(page))
     }
 
-    fn erased_get<'a>(
-        &'a self,
-        ids: &'a [OpId],
-        limit: Limit,
-    ) -> BoxFuture<'a, Result<GetPart>> {
+    fn erased_get<'a>(&'a self, ids: &'a [OpId], limit: Limit) -> BoxFuture<'a, Result<GetPart>> {
         Box::pin(self.get(ids, limit))
     }
 

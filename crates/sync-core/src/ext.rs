@@ -5,7 +5,7 @@ use futures_util::stream::{self, TryStreamExt as _};
 use crate::verify::{self, VerifyReport};
 use crate::{
     Applied, FeedCursor, FeedEntry, FeedPage, Limit, Object, OpId, Operation, OrderKey, Page,
-    Payloads, Result, Row, Seq, StateEntry, StateKey, SyncStore, TimeKey, TimeRange, limits,
+    Payloads, Result, Row, Seq, StateEntry, StateKey, SyncStore, TimeKey, TimeRange,
 };
 
 /// Conveniences on every [`SyncStore`]: single items and streams, all made of its own methods.

@@ -151,8 +151,7 @@ impl<S: SyncStore, F: Fn(&Observation<'_>) + Send + Sync> SyncStore for Observed
             let bytes = part.rows.iter().flatten().map(Row::weight).sum();
             (part.rows.len(), bytes)
         };
-        self.observe("get", self.store.get(ids, limit), size)
-            .await
+        self.observe("get", self.store.get(ids, limit), size).await
     }
 
     async fn known(&self, ids: &[OpId]) -> Result<Vec<Known>> {

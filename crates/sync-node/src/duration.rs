@@ -15,7 +15,7 @@ impl FromStr for Seconds {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match humantime::parse_duration(text) {
             Ok(duration) if duration.subsec_nanos() == 0 => Ok(Self(duration.as_secs())),
-            _ => Err("wanted are whole seconds, written with a unit: 45s, 30m, 12h, 90d"),
+            _ => Err("expected whole seconds with a unit: 45s, 30m, 12h, 90d"),
         }
     }
 }

@@ -44,7 +44,11 @@ impl Side {
     }
 
     pub(crate) fn get(&self, ids: &[OpId]) -> Vec<Operation> {
-        let part = block_on(self.store().get(ids, Limit::rows(ids.len()).bytes(usize::MAX))).unwrap();
+        let part = block_on(
+            self.store()
+                .get(ids, Limit::rows(ids.len()).bytes(usize::MAX)),
+        )
+        .unwrap();
         assert_eq!(part.next, None);
         let rows = part.rows.into_iter().flatten();
         rows.map(|row| row.operation).collect()

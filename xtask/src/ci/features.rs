@@ -69,7 +69,11 @@ pub(super) fn check_trees(shell: &Shell, workspace: &Workspace) -> Result<()> {
     problems.extend(found("sync-mdip without features", &pure, &impure));
     // What writes an old database's rows knows no database.
     let writer = tree(shell, TAKEOVER, &["--no-default-features"])?;
-    problems.extend(found("sync-takeover without features", &writer, &everything()));
+    problems.extend(found(
+        "sync-takeover without features",
+        &writer,
+        &everything(),
+    ));
     for backend in BackendName::present(workspace) {
         let name = backend.package_name();
         let tree = tree(shell, &name, &["--all-features"])?;

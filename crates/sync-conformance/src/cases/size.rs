@@ -283,7 +283,12 @@ pub(crate) fn opening_counting_and_the_head_of_the_feed_do_not_grow_with_the_spa
                     "known",
                     measure(&meter, || space.known(&[id(live), dead, id(stranger)]))?,
                 ),
-                ("get", measure(&meter, || space.part(&[id(live), dead], Limit::rows(2).bytes(1)))?),
+                (
+                    "get",
+                    measure(&meter, || {
+                        space.part(&[id(live), dead], Limit::rows(2).bytes(1))
+                    })?,
+                ),
                 (
                     "apply of a known row",
                     measure(&meter, || space.apply(one(live)))?,

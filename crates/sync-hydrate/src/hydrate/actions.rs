@@ -133,7 +133,10 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         let mut objects = HashMap::new();
         let mut rest = both.as_slice();
         while !rest.is_empty() {
-            let part = self.store.get(rest, Limit::rows(rest.len()).bytes(cut::BYTES)).await?;
+            let part = self
+                .store
+                .get(rest, Limit::rows(rest.len()).bytes(cut::BYTES))
+                .await?;
             rest = rest.get(part.rows.len().max(1)..).unwrap_or_default();
             let rows = part.rows.into_iter().flatten().map(|row| row.operation);
             objects.extend(rows.map(|operation| (operation.id, operation.object)));

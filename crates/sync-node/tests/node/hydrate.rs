@@ -309,7 +309,7 @@ fn what_hydrate_cannot_do_as_asked_is_a_usage_error() {
         ),
         (
             &["--from", "http://host", "--interval", "2"],
-            "whole number with a unit",
+            "whole seconds with a unit",
         ),
         (&["--from", "x", "--page-limit", "0"], "from 1 to 5000"),
         (&["--from", "x", "--page-limit", "5001"], "from 1 to 5000"),
@@ -385,7 +385,7 @@ fn a_file_with_hydrate_settings_that_are_not_understood_is_a_usage_error_that_sh
         ("from = 5", "from are strings"),
         ("page-limit = 0", "from 1 to 5000"),
         ("page-limit = 'hunter2'", "another type"),
-        ("interval = 'hunter2'", "whole number with a unit"),
+        ("interval = 'hunter2'", "whole seconds with a unit"),
         ("follow = 'hunter2'", "another type"),
     ] {
         fs::write(node.path("node.toml"), format!("[hydrate]\n{line}\n")).unwrap();
