@@ -18,7 +18,8 @@ pub(crate) fn append(
     outcome: &Outcome,
     took: Duration,
 ) -> io::Result<()> {
-    let Some(directory) = env::var_os(TABLE) else {
+    // This crate's own unit tests run cases that are meant to fail; they are no backend's.
+    let Some(directory) = env::var_os(TABLE).filter(|_| !cfg!(test)) else {
         return Ok(());
     };
     append_to(Path::new(&directory), column, case, outcome, took)

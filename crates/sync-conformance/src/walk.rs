@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use sync_core::{
     Batch, FeedCursor, FeedEntry, FeedKind, FeedPage, Limit, Object, OpId, OrderKey, Payloads, Row,
-    Seq, StateEntry, StateKey, Stats, TimeKey, TimeRange, limits,
+    Seq, StateEntry, StateKey, Stats, TimeKey, TimeRange,
 };
 
 use crate::failure::{Verdict, ensure, ensure_eq, fail};

@@ -101,19 +101,18 @@ impl<E: Engine> Backend for Connection<E> {
     }
 
     async fn sweep(&self, rows: usize) -> Result<Swept> {
-        let mut swept = Swept {
-            removed: 0,
-            more: true,
-        };
-        let mut left = rows;
-        while swept.more && left > 0 {
-            // Each piece queues anew: the pages that wait go first.
+        let (mut left, mut removed) = (rows, 0);
+        loop {
+            // Each piece queues anew: the pages that wait go first. A piece of no rows tells whether
+            // some are left.
             let piece = self.inner.engine.sweep_piece(left.min(SWEPT_AT_ONCE));
             let piece = traced::<E, _>(None, "sweep", piece).await?;
-            swept.removed += piece.removed;
-            swept.more = piece.more;
+            removed += piece.removed;
             left = left.saturating_sub(usize::try_from(piece.removed).unwrap_or(usize::MAX));
+            if !piece.more || left == 0 {
+                let more = piece.more;
+                return Ok(Swept { removed, more });
+            }
         }
-        Ok(swept)
     }
 }

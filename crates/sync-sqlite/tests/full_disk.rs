@@ -143,6 +143,6 @@ fn no_room_at_any_statement_leaves_nothing_of_the_page() {
         boundaries += 1;
     }
     println!("{boundaries} boundaries");
-    assert!(boundaries > 2 * ROWS, "only {boundaries} boundaries");
+    assert!(boundaries > ROWS, "only {boundaries} boundaries");
     holds(&store, ROWS);
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 use pollster::block_on;
 use serde_json::json;
 use sync_mdip_simulator::Log;
-use sync_store::{Object, Operation, SyncOrder, SyncStore};
+use sync_store::{Limit, Object, Operation, SyncOrder, SyncStore};
 use sync_tests::mediator::{REJECTED, Row, write_file};
 
 use crate::node::Node;
@@ -52,7 +52,7 @@ fn a_mediators_file_is_taken_over_and_what_is_left_is_listed() {
     for (refused, reason) in refused.iter().zip(["hash_mismatch", "rejected upstream"]) {
         assert!(refused.as_str().unwrap().contains(reason), "{refused}");
     }
-    let rows = block_on(node.store("default").get(&[expected.id], 1 << 20));
+    let rows = block_on(node.store("default").get(&[expected.id], Limit::rows(1)));
     let rows = rows.unwrap().rows;
     assert_eq!(rows[0].as_ref().unwrap().operation, expected);
     node.run(&["verify"]).ok();
