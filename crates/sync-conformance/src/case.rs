@@ -56,7 +56,7 @@ impl Case {
             return self.about.to_owned();
         };
         format!(
-            "`{}`, https://docs.rs/sync-core/latest/sync_core/trait.{item}.html#tymethod.{method}",
+            "`{}`, which `cargo doc -p sync-core` describes in trait.{item}.html#tymethod.{method}",
             self.about
         )
     }

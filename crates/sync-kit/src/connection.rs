@@ -93,11 +93,7 @@ impl<E: Engine> Backend for Connection<E> {
     async fn drop_space(&self, space: &SpaceName) -> Result<bool> {
         let space = self.inner.space(space);
         let dropping = self.inner.engine.drop_space(&space);
-        let dropped = traced::<E, _>(Some(space.name()), "drop_space", dropping).await?;
-        if dropped {
-            self.inner.engine.schedule_sweep();
-        }
-        Ok(dropped)
+        traced::<E, _>(Some(space.name()), "drop_space", dropping).await
     }
 
     async fn sweep(&self, rows: usize) -> Result<Swept> {

@@ -58,8 +58,9 @@ pub trait Engine: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Answer>> + Send;
 
     /// Applies a page that is within the limits, in one transaction, and then
-    /// [notifies](Space::notify) the space's waiters, also after an error and where the future was
-    /// dropped.
+    /// [notifies](Space::notify) the space's waiters, also after an error. Where rows were
+    /// [left behind](LeavesGarbage) it [schedules](Self::schedule_sweep) a sweep. Both happen also
+    /// where the future was dropped.
     fn apply(
         self: &Arc<Self>,
         space: &Arc<Space<Self::Local>>,
@@ -98,8 +99,8 @@ pub trait Engine: Send + Sync + Sized + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SpaceName>>> + Send;
 
-    /// Removes a space and leaves its rows to the sweep; whether it existed. Then notifies as
-    /// [`apply`](Self::apply) does.
+    /// Removes a space and leaves its rows to the sweep; whether it existed. Then notifies, and
+    /// schedules a sweep, as [`apply`](Self::apply) does.
     fn drop_space(
         self: &Arc<Self>,
         space: &Arc<Space<Self::Local>>,
@@ -388,6 +389,31 @@ pub struct Written {
     pub changed: bool,
     /// Rows were left behind for the sweep.
     pub garbage: bool,
+}
+
+/// What a write did, as far as the sweep asks.
+pub trait LeavesGarbage {
+    /// Whether rows were left behind for the sweep.
+    fn leaves_garbage(&self) -> bool;
+}
+
+impl LeavesGarbage for Written {
+    fn leaves_garbage(&self) -> bool {
+        self.garbage
+    }
+}
+
+impl LeavesGarbage for Altered {
+    fn leaves_garbage(&self) -> bool {
+        false
+    }
+}
+
+/// Whether a space was dropped.
+impl LeavesGarbage for bool {
+    fn leaves_garbage(&self) -> bool {
+        *self
+    }
 }
 
 /// A change of a space as a whole.

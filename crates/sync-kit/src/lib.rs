@@ -14,6 +14,6 @@ pub mod streak;
 pub mod watch;
 
 pub use connection::Connection;
-pub use engine::{Altered, Answer, Change, Engine, Query, Written};
+pub use engine::{Altered, Answer, Change, Engine, LeavesGarbage, Query, Written};
 pub use spaces::{Space, Spaces};
 pub use store::Store;

@@ -193,11 +193,7 @@ impl<E: Engine> SyncStore for Store<E> {
             );
             Ok(written)
         });
-        let written = written.await?;
-        if written.garbage {
-            self.inner.engine.schedule_sweep();
-        }
-        Ok(written.applied)
+        Ok(written.await?.applied)
     }
 
     async fn get(&self, ids: &[OpId], limit: Limit) -> Result<GetPart> {

@@ -5,7 +5,7 @@ use mongodb::bson::rawdoc;
 use sync_core::{Capabilities, Description, Durability, Migrated, Page, Result, SpaceName, Swept};
 use sync_kit::digests;
 use sync_kit::driver::Driver;
-use sync_kit::{Altered, Answer, Change, Engine, Query, Space, Spaces, Written};
+use sync_kit::{Altered, Answer, Change, Engine, LeavesGarbage, Query, Space, Spaces, Written};
 
 use crate::alter::{AlterSpace, DropSpace};
 use crate::apply::ApplyPage;
@@ -38,17 +38,26 @@ pub struct Mongo {
 impl Mongo {
     /// Runs `work` after the space's writers that came before, to its end, and wakes its waiters.
     async fn write<W: Work + Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         space: &Arc<Space<()>>,
         work: W,
-    ) -> Result<W::Answer> {
+    ) -> Result<W::Answer>
+    where
+        W::Answer: LeavesGarbage,
+    {
         let (database, space) = (Arc::clone(&self.database), Arc::clone(space));
+        let engine = Arc::downgrade(self);
         let work = async move {
             let turn = space.turn().await;
             let answer = transact(&database, space.name(), &work).await;
             drop(turn);
             // Also after an error: its outcome may be unknown, and a look costs little.
             space.notify();
+            if answer.as_ref().is_ok_and(LeavesGarbage::leaves_garbage)
+                && let Some(engine) = engine.upgrade()
+            {
+                engine.schedule_sweep();
+            }
             answer
         };
         self.driver.write(work).await

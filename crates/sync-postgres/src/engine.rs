@@ -1,12 +1,14 @@
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use sync_core::{Capabilities, Description, Durability, Migrated, Page, Result, SpaceName, Swept};
 use sync_kit::driver::Driver;
 use sync_kit::streak::Streak;
-use sync_kit::{Altered, Answer, Change, Engine, Query, Space, Spaces, Written, watch};
+use sync_kit::{
+    Altered, Answer, Change, Engine, LeavesGarbage, Query, Space, Spaces, Written, watch,
+};
 
 use crate::apply::{self, Job};
 use crate::columns::{only, value};
@@ -52,22 +54,24 @@ impl Postgres {
     /// Runs `work` on a connection for writing, when it is the turn of this writer of the space,
     /// and then wakes the space's waiters.
     async fn write_with<I, T>(
-        &self,
+        self: &Arc<Self>,
         space: &Arc<Space<Streak>>,
         input: I,
         work: Work<(SpaceName, I), T>,
     ) -> Result<T>
     where
         I: Send + Sync + 'static,
-        T: Send + 'static,
+        T: LeavesGarbage + Send + 'static,
     {
         let (pool, space) = (Arc::clone(&self.pool), Arc::clone(space));
+        let engine = Arc::downgrade(self);
         let writing = async move {
             let input = (space.name().clone(), input);
             let turn = space.turn().await;
             let written = pool.write(&input, work).await;
             drop(turn);
             space.notify();
+            sweep_after(&engine, &written);
             written
         };
         self.driver.write(writing).await
@@ -143,9 +147,11 @@ impl Engine for Postgres {
     async fn apply(self: &Arc<Self>, space: &Arc<Space<Streak>>, page: Page) -> Result<Written> {
         let (pool, space) = (Arc::clone(&self.pool), Arc::clone(space));
         let job = Job::new(Arc::clone(&space), page, self.driver.handle());
+        let engine = Arc::downgrade(self);
         let applying = async move {
             let written = apply::apply(&pool, &job).await;
             space.notify();
+            sweep_after(&engine, &written);
             written
         };
         self.driver.write(applying).await
@@ -203,6 +209,15 @@ impl Engine for Postgres {
 
     fn schedule_sweep(self: &Arc<Self>) {
         self.driver.sweep(self, &self.sweeps_asked, SWEPT_AT_ONCE);
+    }
+}
+
+/// Schedules a sweep of what a write left behind.
+fn sweep_after<T: LeavesGarbage>(engine: &Weak<Postgres>, written: &Result<T>) {
+    if written.as_ref().is_ok_and(T::leaves_garbage)
+        && let Some(engine) = engine.upgrade()
+    {
+        engine.schedule_sweep();
     }
 }
 

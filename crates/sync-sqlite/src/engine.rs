@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use sync_core::{Capabilities, Description, Error, ErrorKind, Migrated, Result, SpaceName, Swept};
 use sync_core::{Page, schema};
 use sync_kit::digests::Digested;
-use sync_kit::{Altered, Answer, Change, Engine, Query, Space, Spaces, Written};
+use sync_kit::{Altered, Answer, Change, Engine, LeavesGarbage, Query, Space, Spaces, Written};
 
 use crate::connection::{self, Role};
 use crate::error::failed;
@@ -29,17 +29,23 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Runs `work` on the writer's connection, and then wakes the waiters of `space`.
-    async fn write<T: Send + 'static>(
-        &self,
+    /// Runs `work` on the writer's connection, wakes the waiters of `space`, and schedules a sweep
+    /// of what was left behind.
+    async fn write<T: LeavesGarbage + Send + 'static>(
+        self: &Arc<Self>,
         space: &Arc<Space<()>>,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let space = Arc::clone(space);
+        let (engine, space) = (Arc::downgrade(self), Arc::clone(space));
         self.writer
             .run(move |connection| {
                 let done = work(connection);
                 space.notify();
+                if done.as_ref().is_ok_and(T::leaves_garbage)
+                    && let Some(engine) = engine.upgrade()
+                {
+                    engine.schedule_sweep();
+                }
                 done
             })
             .await
