@@ -6,3 +6,8 @@ pub mod databases;
 pub mod interrupted;
 #[cfg(feature = "mediator")]
 pub mod mediator;
+
+/// The examples of the repository's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

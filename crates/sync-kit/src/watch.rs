@@ -9,6 +9,10 @@ use tokio::time::sleep;
 
 use crate::Spaces;
 
+/// Marks of spaces that nothing waits for any more, from which on all marks are forgotten. That costs
+/// each waiter one look.
+const FORGOTTEN: usize = 1_000;
+
 /// How a database tells that a space has changed.
 pub trait Marks: Send + 'static {
     /// What differs after each page of a space.
@@ -63,15 +67,82 @@ pub async fn watch<Local: Send + Sync, M: Marks>(
             all_woken = Instant::now();
         }
         let mut found = found.unwrap_or_default();
+        if seen.len() > 2 * waited_for.len() + FORGOTTEN {
+            seen.clear();
+        }
         for space in waited_for {
+            // `None` is the mark of a space that does not exist.
             let mark = found.remove(space.name());
-            // Whoever waits for what is seen for the first time may have looked before it.
-            let same = seen.get(space.name()) == Some(&mark);
-            if wake_all || !same {
+            // A waiter on a space that is seen for the first time may have looked before this.
+            if wake_all || seen.get(space.name()) != Some(&mark) {
                 space.notify();
             }
             seen.insert(space.name().clone(), mark);
         }
-        seen.retain(|_, mark| mark.is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use event_listener::{EventListener, Listener as _};
+
+    use super::*;
+    use crate::Space;
+    use crate::driver::Driver;
+
+    /// A database whose looks end, and which tells after each look whether it woke the waiters.
+    struct Looks {
+        space: Arc<Space<()>>,
+        marks: std::vec::IntoIter<Option<u8>>,
+        listener: Option<EventListener>,
+        woken: Arc<std::sync::Mutex<Vec<bool>>>,
+    }
+
+    impl Marks for Looks {
+        type Mark = u8;
+
+        async fn pause(&mut self) -> Duration {
+            Duration::ZERO
+        }
+
+        async fn look(
+            &mut self,
+            _: Vec<SpaceName>,
+        ) -> Option<Result<HashMap<SpaceName, Self::Mark>>> {
+            if let Some(listener) = self.listener.take() {
+                let woken = listener.wait_timeout(Duration::ZERO).is_some();
+                self.woken.lock().unwrap().push(woken);
+            }
+            self.listener = Some(self.space.listen());
+            let mark = self.marks.next()?;
+            let name = self.space.name().clone();
+            Some(Ok(mark.map(|mark| (name, mark)).into_iter().collect()))
+        }
+    }
+
+    #[test]
+    fn waiters_are_woken_by_a_mark_that_differs_and_by_no_other() {
+        let spaces = Arc::new(Spaces::default());
+        let space = spaces.open(&SpaceName::new("a").unwrap(), || ());
+        let _waiting = spaces.wait_for(&space);
+        let woken = Arc::default();
+        let marks = [None, None, Some(1), Some(1), Some(2), None, None];
+        let looks = Looks {
+            space,
+            marks: marks.to_vec().into_iter(),
+            listener: None,
+            woken: Arc::clone(&woken),
+        };
+        let watching = watch(Arc::downgrade(&spaces), looks, Duration::MAX);
+        let driver = Driver::new("test").unwrap();
+        pollster::block_on(driver.read(async {
+            watching.await;
+            Ok(())
+        }))
+        .unwrap();
+        let expected = [true, false, true, false, true, true, false];
+        assert_eq!(*woken.lock().unwrap(), expected);
     }
 }
