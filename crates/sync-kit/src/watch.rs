@@ -128,10 +128,10 @@ mod tests {
         let space = spaces.open(&SpaceName::new("a").unwrap(), || ());
         let _waiting = spaces.wait_for(&space);
         let woken = Arc::default();
-        let marks = [None, None, Some(1), Some(1), Some(2), None, None];
+        let marks = vec![None, None, Some(1), Some(1), Some(2), None, None];
         let looks = Looks {
             space,
-            marks: marks.to_vec().into_iter(),
+            marks: marks.into_iter(),
             listener: None,
             woken: Arc::clone(&woken),
         };
