@@ -2,7 +2,7 @@
 //!
 //! A database that is reached over a network should not be asked about one operation at a time. Its
 //! backend locks the space, looks up [everything the page names](Before) in a few statements, lets
-//! [`Plan::new`] [play](crate::play) the page over maps in memory, and writes what the plan says in
+//! [`Plan::new`] [`play`] the page over maps in memory, and writes what the plan says in
 //! a few more statements.
 
 mod maps;

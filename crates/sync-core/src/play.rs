@@ -1,4 +1,4 @@
-//! The walk of a page over the [rules](crate::rules): the one place that says in which order the
+//! The walk of a page over the [`rules`]: the one place that says in which order the
 //! lists act and what each outcome writes.
 //!
 //! A backend brings its [`Tables`] and calls [`play`] inside its transaction; it saves the

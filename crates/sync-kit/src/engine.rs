@@ -161,7 +161,7 @@ pub enum Query {
         limit: Limit,
     },
     /// The space, and its entries after the cursor's seq: [`Answer::Feed`]. Entries for a cursor
-    /// that [`feed::position`](sync_core::feed::position) refuses are not used.
+    /// that [`feed::position`] refuses are not used.
     Feed {
         /// Exclusive.
         after: FeedCursor,
@@ -171,7 +171,7 @@ pub enum Query {
         payloads: Payloads,
     },
     /// The space, and whether it has an entry after the cursor's seq: [`Answer::Any`]. For a cursor
-    /// that [`feed::position`](sync_core::feed::position) refuses either answer will do.
+    /// that [`feed::position`] refuses either answer will do.
     AnyAfter(FeedCursor),
     /// The values of state keys, at least one: [`Answer::Values`].
     State(Vec<StateKey>),
