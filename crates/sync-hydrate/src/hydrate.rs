@@ -30,7 +30,7 @@ use crate::{
 ///
 /// - A new space begins with a [snapshot](crate::Start::Snapshot) or with the
 ///   [log](crate::Start::Log), and remembers its source's name. Another source is refused.
-/// - Memory holds one page of the source and the next one, whatever the log's length.
+/// - Memory holds one page of the source and the next one; it does not grow with the log.
 /// - After an error the same call may be made again.
 #[derive(Debug)]
 pub struct Hydrator<St, So> {

@@ -1,4 +1,4 @@
-//! The runtime on which a driver runs, whatever executor the callers have.
+//! The runtime on which a driver runs. Callers may use any executor.
 
 use std::future::Future;
 use std::sync::Arc;

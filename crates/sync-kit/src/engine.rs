@@ -24,8 +24,8 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// What the backend keeps in memory of each open space.
     type Local: Send + Sync + 'static;
 
-    /// Connects: [`Backend::connect`](sync_core::Backend::connect). Whatever notices a change that
-    /// another process made wakes the waiters in `spaces`.
+    /// Connects: [`Backend::connect`](sync_core::Backend::connect). The engine wakes the waiters
+    /// in `spaces` when it notices a change that another process made.
     fn connect(
         config: Self::Config,
         spaces: Arc<Spaces<Self::Local>>,

@@ -47,8 +47,8 @@ impl Faults {
         self
     }
 
-    /// Makes a backend expect of every page that it brings new operations only, whatever the pages
-    /// before it were like.
+    /// Makes a backend expect of every page that it brings new operations only, also after pages
+    /// that did not.
     #[must_use]
     pub fn expect_new(mut self) -> Self {
         self.expects_new = true;

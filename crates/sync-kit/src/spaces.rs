@@ -58,7 +58,7 @@ impl<Local> Space<Local> {
 /// The open spaces of one backend, by name. A space without a handle is forgotten.
 pub struct Spaces<Local> {
     open: Mutex<Open<Local>>,
-    /// Somebody began to wait.
+    /// Notified when a waiter begins to wait.
     stirred: Event,
 }
 
@@ -111,7 +111,7 @@ impl<Local> Spaces<Local> {
         open.of.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Every space that somebody waits for.
+    /// Every space that has a waiter.
     pub fn waited_for(&self) -> Vec<Arc<Space<Local>>> {
         let mut spaces = self.all();
         spaces.retain(|space| space.is_waited_for());

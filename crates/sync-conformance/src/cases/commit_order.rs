@@ -103,7 +103,7 @@ fn write_and_delete<H: Harness>(space: &Space<'_, H>, pages: u64) -> Verdict {
     Ok(())
 }
 
-/// A transaction that somebody forgot must not hold the feed back.
+/// A forgotten transaction must not hold the feed back.
 pub(crate) fn a_long_unrelated_transaction_does_not_stop_the_feed<H: Harness>(
     rig: &Rig<'_, H>,
 ) -> Verdict {

@@ -3,7 +3,7 @@
 //! From it come [`CASES`] and the dispatch by name. A case function that is not on it is dead code,
 //! which the compiler reports.
 //!
-//! Beside the group stands the item of `sync-core` whose documentation has the promises of its cases.
+//! Each group names the item of `sync-core` whose documentation has the promises of its cases.
 
 use crate::case::Case;
 use crate::failure::{Failure, Verdict};

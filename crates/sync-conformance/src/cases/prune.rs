@@ -265,7 +265,7 @@ pub(crate) fn a_prune_may_run_beside_writers_and_readers<H: Harness>(rig: &Rig<'
         finish(writing)
     })?;
     let stats = db.space()?.stats()?;
-    ensure_eq!(stats.total, PAGES, "rows that nobody deleted");
+    ensure_eq!(stats.total, PAGES, "rows that were not deleted");
     db.space()?.audit()
 }
 
@@ -285,7 +285,7 @@ fn read_from_the_beginning<H: Harness>(space: &Space<'_, H>) -> Verdict<Option<V
     }
 }
 
-/// The task of a process that prunes, up to the head, as often as somebody writes.
+/// The task of a process that prunes once, up to the head.
 pub(crate) const PRUNE: &str = "prune";
 
 pub(crate) fn prune<H: Harness>(db: &Db<'_, H>, _argument: &str) -> Verdict {

@@ -89,7 +89,7 @@ controls! {
     PruneReachesAboveTheFloor prune_reaches_above_the_floor ["10c"];
     /// Rows go with the tombstones.
     PruneTakesRows prune_takes_rows ["10c", "39b"];
-    /// Tombstones are old, whoever wrote them.
+    /// A prune drops an operator's tombstones like any other.
     PruneTakesOperatorsTombstones prune_takes_operators_tombstones ["31c", "31e"];
     /// Once an operator's, always an operator's.
     PruneSparesLiftedTombstones prune_spares_lifted_tombstones ["31e"];

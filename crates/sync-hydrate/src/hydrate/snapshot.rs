@@ -67,7 +67,7 @@ impl<St: SyncStore, So: Source> Hydrator<St, So> {
         {
             return Err(Error::new(ErrorKind::NotAdvancing));
         }
-        // The snapshot began at the checkpoint of its first page, whatever later pages say. The log is
+        // The snapshot began at the checkpoint of its first page, not of a later one. The log is
         // read from there.
         let checkpoint = after.map_or(page.checkpoint, |after| after.checkpoint);
         let held = match &loaded.position.value {
